@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Link arguments of the device binaries and the version string; nothing else.
+
+use std::env;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=PIVOT_VERSION");
+    println!("cargo::rustc-env=PIVOT_VERSION={}", version());
+    // Here and not in .cargo/config.toml: a RUSTFLAGS variable replaces every `rustflags` key there.
+    if env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("musl") {
+        // 64 KiB segments: the Pi 5 kernel has 16 KiB pages, other Arm64 kernels 64 KiB, and a kernel refuses
+        // an ELF file whose segments are aligned to less than its page (execve: EINVAL).
+        // No RELRO (only a dynamic loader would apply it) and no rodata segment: two LOADs, the smallest file.
+        for argument in ["-zmax-page-size=65536", "-znorelro", "--no-rosegment"] {
+            println!("cargo::rustc-link-arg-bins={argument}");
+        }
+    }
+}
+
+/// PIVOT_VERSION where a packager sets it, the package's version elsewhere: two builds of one tree are equal.
+fn version() -> String {
+    let given = env::var("PIVOT_VERSION").ok().filter(|v| !v.is_empty());
+    given.or_else(|| env::var("CARGO_PKG_VERSION").ok()).unwrap_or_default()
+}
