@@ -1,2 +1,14 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The kernel interfaces that rustix lacks, one file per kernel header, and the C library's `malloc` and `fork`.
+//!
+//! This is the only crate with unsafe code (beside the C entry of `init`). It decides nothing and logs nothing:
+//! every function is one call of the kernel or of the C library with its arguments typed.
+
 #![no_std]
-//! stub
+#![expect(unsafe_code, reason = "this crate is the fence around it")]
+
+pub mod loop_device;
+pub mod memory;
+pub mod process;
+pub mod reboot;
+pub mod watchdog;
