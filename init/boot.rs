@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The boot story: facts once, then one stage after the other.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::convert::Infallible;
+
+use mount::block::Roots;
+use mount::device::DeviceName;
+use mount::uevent::Uevents;
+use mount::wait::Deadline;
+
+use crate::cmdline::Cmdline;
+use crate::data::Data;
+use crate::error::Error;
+use crate::report::Report;
+use crate::revision::Image;
+use crate::switch_root::Start;
+use crate::watchdog::Watchdog;
+use crate::{file, kmsg, rescue, switch_root};
+
+/// A command line is at most 2 KiB on Arm64 and 1 KiB on Arm; this bounds what the kernel could ever give.
+const CMDLINE: usize = 64 << 10;
+
+/// Everything that the boot knows and holds.
+#[derive(Debug)]
+pub(crate) struct Boot {
+    pub(crate) start: Start,
+    pub(crate) cmdline: Cmdline,
+    pub(crate) release: String,
+    pub(crate) deadline: Deadline,
+    pub(crate) report: Report,
+    /// Bound before any module is loaded, so that no device is missed. `None` on a kernel without netlink.
+    pub(crate) uevents: Option<Uevents>,
+    pub(crate) watchdog: Option<Watchdog>,
+    pub(crate) data: Option<Data>,
+    /// The revision that was chosen, which may be another than the command line's.
+    pub(crate) revision: Option<String>,
+    /// The mounted images of the revision.
+    pub(crate) images: Vec<Image>,
+}
+
+/// From the kernel's first program to the new system's init. What fails ends in [`rescue::end`].
+pub(crate) fn boot(start: Start) -> ! {
+    let mut boot = Boot::begin(start);
+    match boot.run() {
+        Ok(never) => match never {},
+        Err(why) => rescue::end(boot, &why),
+    }
+}
+
+impl Boot {
+    fn run(&mut self) -> Result<Infallible, Error> {
+        self.open_watchdog()?;
+        self.load_early_modules()?;
+        self.mount_data()?;
+        self.open_revision()?;
+        self.load_modules()?;
+        let root = self.mount_root()?;
+        let init = switch_root::find_init(&root, self.cmdline.init.as_deref())?;
+        switch_root::exec(self, &root, &init)
+    }
+
+    /// The kernel's file systems, the log, and the facts that everything else is decided from.
+    fn begin(start: Start) -> Self {
+        let report = Report::start();
+        let api = mount::api::filesystems("");
+        kmsg::open();
+        let cmdline = Cmdline::parse(&file::read("/proc/cmdline", CMDLINE).unwrap_or_default());
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let deadline = Deadline::new(cmdline.timeout.into());
+        let uevents = Uevents::open();
+        if cmdline.debug {
+            kmsg::debug();
+        }
+        log::info!("pivot {}: {}", env!("PIVOT_VERSION"), facts(&cmdline, &release));
+        for complaint in &cmdline.complaints {
+            log::warn!("{complaint}");
+        }
+        for why in [api.as_ref().err(), uevents.as_ref().err()].into_iter().flatten() {
+            log::warn!("{why}");
+        }
+        let uevents = uevents.ok();
+        let mut boot = Self {
+            start,
+            cmdline,
+            release,
+            deadline,
+            report,
+            uevents,
+            watchdog: None,
+            data: None,
+            revision: None,
+            images: Vec::new(),
+        };
+        boot.report_facts();
+        boot
+    }
+
+    fn report_facts(&mut self) {
+        self.report.fact("release", &self.release);
+        if let Some(slot) = self.cmdline.slot {
+            self.report.fact("slot", &slot.to_string());
+        }
+        self.report.fact("trial", if self.cmdline.trial { "yes" } else { "no" });
+        self.report.stage("api");
+    }
+
+    /// Where block devices are looked for.
+    pub(crate) fn roots(&self) -> Roots<'static> {
+        Roots { sys: "/sys", dev: "/dev" }
+    }
+
+    /// Something that a committed slot boots without. In a trial it is a failure: that is what a trial is for.
+    pub(crate) fn degraded(&mut self, what: String) -> Result<(), Error> {
+        if self.cmdline.trial {
+            return Err(Error::Degraded(what));
+        }
+        log::warn!("{what}; booting on");
+        self.report.degraded(what);
+        Ok(())
+    }
+
+    /// The same for a call's result.
+    pub(crate) fn tolerate<T>(&mut self, result: Result<T, Error>) -> Result<Option<T>, Error> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(why) => self.degraded(why.to_string()).map(|()| None),
+        }
+    }
+}
+
+fn facts(cmdline: &Cmdline, release: &str) -> String {
+    let slot = cmdline.slot.map_or("no slot".into(), |slot| format!("slot {slot}"));
+    let trial = if cmdline.trial { ", a trial" } else { "" };
+    let revision = cmdline.revision.as_deref().unwrap_or("none");
+    format!("kernel {release}, {slot}{trial}, revision {revision}, {} s to boot", cmdline.timeout)
+}
+
+/// Understands a device name of the command line.
+pub(crate) fn device_name(parameter: &'static str, value: &str) -> Result<DeviceName, Error> {
+    let wrong = |cause| Error::Parameter { name: parameter, value: value.into(), cause };
+    value.parse().map_err(|why: mount::Error| wrong(why.to_string()))
+}

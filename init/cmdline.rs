@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The kernel command line: split as the kernel splits it, and what the words mean to us.
+//!
+//! Nothing here is fatal. A word that we cannot use becomes a complaint, which the boot logs: a typing error must not
+//! cost a drive to the device.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use alloc::{format, vec};
+use core::str::FromStr;
+
+use bootsel::slot::Slot;
+
+/// How long the boot may take until it counts as hung, in seconds: a USB disk may need 20 to spin up and an ext4
+/// journal on a slow card as much again.
+const TIMEOUT: u32 = 60;
+/// The watchdog's timeout in seconds where the given one is refused: the largest that bcm2835_wdt takes before
+/// Linux 6.8 (its counter has 20 bits of 1/65536 s).
+const WATCHDOG: u32 = 15;
+
+/// One word: `key` or `key=value`.
+#[derive(Debug, PartialEq, Eq)]
+struct Word {
+    key: String,
+    value: Option<String>,
+}
+
+/// What `pivot.watchdog=` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WatchdogWish {
+    /// Not given: none is armed, one that runs already is fed and handed over.
+    TakeOver,
+    /// `off`: the device is not touched.
+    Off,
+    /// Arm it with this timeout in seconds.
+    Arm(u32),
+}
+
+/// What lies over the root file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Overlay {
+    /// Nothing: the root as it is.
+    #[default]
+    None,
+    /// A tmpfs: changes are gone at the next boot.
+    Volatile,
+    /// A directory of the data partition, one per revision.
+    Persistent,
+}
+
+/// What happens when the boot cannot go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Rescue {
+    /// Wait ten seconds, so that a person can read, and restart.
+    #[default]
+    Reboot,
+    /// A shell on the console, if the initramfs has one; the watchdog is not fed any more.
+    Shell,
+    /// The same, and the watchdog is fed.
+    ShellFeed,
+}
+
+/// The command line's meaning.
+#[derive(Debug)]
+pub(crate) struct Cmdline {
+    words: Vec<Word>,
+    pub(crate) data: Option<String>,
+    pub(crate) revision: Option<String>,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) trial: bool,
+    pub(crate) pivot_root: Option<String>,
+    pub(crate) overlay: Overlay,
+    pub(crate) watchdog: WatchdogWish,
+    pub(crate) timeout: u32,
+    pub(crate) modules: Vec<String>,
+    pub(crate) rescue: Rescue,
+    pub(crate) init: Option<String>,
+    pub(crate) debug: bool,
+    pub(crate) root: Option<String>,
+    pub(crate) rootfstype: Option<String>,
+    pub(crate) rootflags: Option<String>,
+    pub(crate) read_only: bool,
+    pub(crate) rootdelay: u32,
+    /// What could not be used, a line each.
+    pub(crate) complaints: Vec<String>,
+}
+
+impl Cmdline {
+    /// Understands a command line of any bytes and any length.
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let mut cmdline = Self::empty();
+        for word in split(bytes) {
+            if let Err(complaint) = cmdline.take(&word.key, word.value.as_deref()) {
+                cmdline.complaints.push(complaint);
+            }
+            cmdline.words.push(word);
+        }
+        cmdline
+    }
+
+    fn empty() -> Self {
+        Self {
+            words: Vec::new(),
+            data: None,
+            revision: None,
+            slot: None,
+            trial: false,
+            pivot_root: None,
+            overlay: Overlay::None,
+            watchdog: WatchdogWish::TakeOver,
+            timeout: TIMEOUT,
+            modules: Vec::new(),
+            rescue: Rescue::Reboot,
+            init: None,
+            debug: false,
+            root: None,
+            rootfstype: None,
+            rootflags: None,
+            // The kernel's default since ever; `rw` is for the root file system to say.
+            read_only: true,
+            rootdelay: 0,
+            complaints: Vec::new(),
+        }
+    }
+
+    /// Takes one word; the last of several wins, as in the kernel.
+    fn take(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
+        if let Some(ours) = key.strip_prefix("pivot.") {
+            return self.take_ours(ours, value);
+        }
+        match key {
+            "root" => self.root = value.map(str::to_string),
+            "rootfstype" => self.rootfstype = text(value),
+            "rootflags" => self.rootflags = text(value),
+            "ro" => self.read_only = true,
+            "rw" => self.read_only = false,
+            "rootdelay" => self.rootdelay = number(key, value)?,
+            // A bare rootwait waits for ever in the kernel; here every wait ends at pivot.timeout=.
+            "rootwait" if value.is_some() => self.timeout = seconds(key, value)?,
+            // pivot.init= wins wherever it stands: `init=` may come from a boot loader's own hand.
+            "init" if !self.has("pivot.init") => self.init = path(key, value)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_ours(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
+        match key {
+            "data" => self.data = text(value),
+            "revision" => self.revision = text(value),
+            "slot" => self.slot = slot(value)?,
+            "trial" => self.trial = flag(key, value)?,
+            "root" => self.pivot_root = text(value),
+            "overlay" => self.overlay = overlay(value)?,
+            "watchdog" => self.watchdog = self.watchdog_wish(value),
+            "timeout" => self.timeout = seconds("pivot.timeout", value)?,
+            "modules" => self.modules = names(value),
+            "rescue" => self.rescue = rescue(value)?,
+            "init" => self.init = path("pivot.init", value)?,
+            "debug" => self.debug = flag(key, value)?,
+            _ => return Err(format!("pivot.{key} is not a parameter of this version")),
+        }
+        Ok(())
+    }
+
+    /// A refused value arms the default all the same: a device without its watchdog is the worse failure.
+    fn watchdog_wish(&mut self, value: Option<&str>) -> WatchdogWish {
+        match value.map_or(Ok(WatchdogWish::Arm(WATCHDOG)), watchdog) {
+            Ok(wish) => wish,
+            Err(complaint) => {
+                self.complaints.push(format!("{complaint}; using {WATCHDOG}"));
+                WatchdogWish::Arm(WATCHDOG)
+            }
+        }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.words.iter().any(|word| word.key == key)
+    }
+
+    /// The options for a module, as `modprobe` would find them: every `MODULE.OPTION[=VALUE]` of the command line.
+    pub(crate) fn module_options(&self, module: &str) -> String {
+        let mut options = String::new();
+        for word in &self.words {
+            let Some((name, option)) = word.key.split_once('.') else { continue };
+            if same_name(name, module) {
+                push_option(&mut options, option, word.value.as_deref());
+            }
+        }
+        options
+    }
+}
+
+fn push_option(options: &mut String, option: &str, value: Option<&str>) {
+    if !options.is_empty() {
+        options.push(' ');
+    }
+    options.push_str(option);
+    if let Some(value) = value {
+        options.push('=');
+        let quote = if value.contains(' ') { "\"" } else { "" };
+        options.push_str(quote);
+        options.push_str(value);
+        options.push_str(quote);
+    }
+}
+
+/// Module names are the same with `-` and with `_` (`parameq` in kernel/params.c).
+fn same_name(a: &str, b: &str) -> bool {
+    let plain = |c: u8| if c == b'-' { b'_' } else { c };
+    a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| plain(a) == plain(b))
+}
+
+fn text(value: Option<&str>) -> Option<String> {
+    value.filter(|v| !v.is_empty()).map(str::to_string)
+}
+
+fn flag(key: &str, value: Option<&str>) -> Result<bool, String> {
+    match value {
+        None | Some("1" | "yes" | "on") => Ok(true),
+        Some("0" | "no" | "off") => Ok(false),
+        Some(other) => Err(format!("pivot.{key}={other} is neither 1 nor 0")),
+    }
+}
+
+fn number(key: &str, value: Option<&str>) -> Result<u32, String> {
+    let value = value.unwrap_or_default();
+    u32::from_str(value).map_err(|_| format!("{key}={value} is not a number of seconds"))
+}
+
+/// A time limit: at most a day, so that sums of it cannot overflow, and never nothing.
+fn seconds(key: &str, value: Option<&str>) -> Result<u32, String> {
+    match number(key, value)? {
+        given @ 1..=86_400 => Ok(given),
+        given => Err(format!("{key}={given} is not between 1 and 86400 seconds")),
+    }
+}
+
+fn path(key: &str, value: Option<&str>) -> Result<Option<String>, String> {
+    match value {
+        Some(path) if path.starts_with('/') => Ok(Some(path.to_string())),
+        other => Err(format!("{key}={} is not an absolute path", other.unwrap_or_default())),
+    }
+}
+
+/// `_` is the builder's placeholder, which installing a slot replaces.
+fn slot(value: Option<&str>) -> Result<Option<Slot>, String> {
+    match value.unwrap_or_default() {
+        "_" => Ok(None),
+        name => name.parse().map(Some).map_err(|_| format!("pivot.slot={name} is neither a nor b")),
+    }
+}
+
+fn overlay(value: Option<&str>) -> Result<Overlay, String> {
+    match value.unwrap_or_default() {
+        "none" => Ok(Overlay::None),
+        "volatile" => Ok(Overlay::Volatile),
+        "persistent" => Ok(Overlay::Persistent),
+        other => {
+            Err(format!("pivot.overlay={other} is none of none, volatile, persistent; using none"))
+        }
+    }
+}
+
+fn rescue(value: Option<&str>) -> Result<Rescue, String> {
+    match value.unwrap_or_default() {
+        "reboot" => Ok(Rescue::Reboot),
+        "shell" => Ok(Rescue::Shell),
+        "shell-feed" => Ok(Rescue::ShellFeed),
+        other => {
+            Err(format!("pivot.rescue={other} is none of reboot, shell, shell-feed; using reboot"))
+        }
+    }
+}
+
+/// bcm2835_wdt programs the timeout modulo 16 s while the kernel feeds it every 8 s: with 16, 20 or 64 the board
+/// resets before the first feeding (drivers/watchdog/bcm2835_wdt.c since Linux 6.8; systemd issue 38289).
+fn watchdog(value: &str) -> Result<WatchdogWish, String> {
+    if value == "off" {
+        return Ok(WatchdogWish::Off);
+    }
+    let given = seconds("pivot.watchdog", Some(value))?;
+    if given >= 16 && given % 16 <= 8 {
+        return Err(format!(
+            "pivot.watchdog={given} is refused: a Raspberry Pi resets early where seconds modulo 16 are 0 to 8"
+        ));
+    }
+    Ok(WatchdogWish::Arm(given))
+}
+
+fn names(value: Option<&str>) -> Vec<String> {
+    let names = value.unwrap_or_default().split(',');
+    names.filter(|name| !name.is_empty()).map(str::to_string).collect()
+}
+
+/// The words of a command line, by the rules of `next_arg` in the kernel's lib/cmdline.c: blanks end a word outside
+/// of double quotes, one pair of quotes around the value or the word is taken off, `--` ends our part.
+fn split(bytes: &[u8]) -> Vec<Word> {
+    let mut quoted = false;
+    let mut words = vec![];
+    for raw in bytes.split(|&byte| {
+        quoted ^= byte == b'"';
+        byte == 0 || (!quoted && byte.is_ascii_whitespace())
+    }) {
+        if raw == b"--" {
+            break;
+        }
+        if !raw.is_empty() {
+            words.push(word(raw));
+        }
+    }
+    words
+}
+
+fn word(raw: &[u8]) -> Word {
+    let text = String::from_utf8_lossy(raw);
+    let text = match text.strip_prefix('"') {
+        Some(inner) => inner.strip_suffix('"').unwrap_or(inner),
+        None => &text,
+    };
+    match text.split_once('=') {
+        Some((key, value)) => Word { key: key.to_string(), value: Some(unquote(value)) },
+        None => Word { key: text.to_string(), value: None },
+    }
+}
+
+fn unquote(value: &str) -> String {
+    match value.strip_prefix('"') {
+        Some(inner) => inner.strip_suffix('"').unwrap_or(inner).to_string(),
+        None => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn words(line: &str, expected: &[(&str, Option<&str>)]) {
+        let got = split(line.as_bytes());
+        let got: Vec<_> = got.iter().map(|w| (w.key.as_str(), w.value.as_deref())).collect();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn words_are_split_as_the_kernel_does() {
+        words("", &[]);
+        words(" a  b=1\tc=\n", &[("a", None), ("b", Some("1")), ("c", Some(""))]);
+        words(r#"a="b c" d"#, &[("a", Some("b c")), ("d", None)]);
+        words(r#""a=b c" d"#, &[("a", Some("b c")), ("d", None)]);
+        words(r#"root=PARTLABEL="my root""#, &[("root", Some("PARTLABEL=\"my root\""))]);
+        words(r#"a="open quote"#, &[("a", Some("open quote"))]);
+        words("a -- b", &[("a", None)]);
+        words("a=b=c", &[("a", Some("b=c"))]);
+        words("a\0b", &[("a", None), ("b", None)]);
+    }
+
+    #[track_caller]
+    fn complaint(line: &str, expected: &str) {
+        let got = Cmdline::parse(line.as_bytes()).complaints;
+        assert!(got.iter().any(|c| c.contains(expected)), "{line:?} gave {got:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_complained_about() {
+        complaint("pivot.nonsense=1", "pivot.nonsense is not a parameter");
+        complaint("pivot.overlay=ram", "pivot.overlay=ram is none of");
+        complaint("pivot.rescue", "pivot.rescue= is none of");
+        complaint("pivot.timeout=0", "pivot.timeout=0 is not between");
+        complaint("pivot.timeout=99999999999", "not a number");
+        complaint("pivot.slot=c", "pivot.slot=c is neither a nor b");
+        complaint("pivot.init=sbin/init", "not an absolute path");
+        complaint("pivot.trial=maybe", "neither 1 nor 0");
+        complaint("pivot.watchdog=20", "pivot.watchdog=20 is refused");
+        complaint("rootdelay=x", "rootdelay=x is not a number");
+    }
+
+    #[test]
+    fn a_real_command_line_gives_no_complaint() {
+        // A Pi 5's, as its firmware and ours put it together.
+        let line = b"reboot=w coherent_pool=1M 8250.nr_uarts=1 pci=pcie_bus_safe console=ttyAMA10,115200 \
+            pivot.data=PARTUUID=4f6d9c1e-04 pivot.revision=7 pivot.slot=b pivot.trial pivot.overlay=persistent \
+            pivot.watchdog=15 systemd.watchdog_sec=15 panic=5 systemd.gpt_auto=0 rootwait quiet\n";
+        let cmdline = Cmdline::parse(line);
+        assert_eq!(cmdline.complaints, Vec::<String>::new());
+        assert_eq!(cmdline.data.as_deref(), Some("PARTUUID=4f6d9c1e-04"));
+        assert_eq!(cmdline.slot, Some(Slot::B));
+        assert!(cmdline.trial && cmdline.read_only);
+        assert_eq!(cmdline.overlay, Overlay::Persistent);
+        assert_eq!(cmdline.watchdog, WatchdogWish::Arm(15));
+        assert_eq!(cmdline.timeout, TIMEOUT);
+    }
+
+    #[test]
+    fn the_last_of_several_wins() {
+        let cmdline = Cmdline::parse(b"root=/dev/a root=/dev/b ro rw pivot.trial pivot.trial=0");
+        assert_eq!(cmdline.root.as_deref(), Some("/dev/b"));
+        assert!(!cmdline.read_only && !cmdline.trial);
+    }
+
+    #[test]
+    fn pivot_init_wins_over_init_wherever_it_stands() {
+        for line in ["init=/a pivot.init=/b", "pivot.init=/b init=/a"] {
+            assert_eq!(Cmdline::parse(line.as_bytes()).init.as_deref(), Some("/b"), "{line}");
+        }
+        assert_eq!(Cmdline::parse(b"init=/a").init.as_deref(), Some("/a"));
+    }
+
+    #[track_caller]
+    fn wish(value: &str, expected: WatchdogWish) {
+        let line = format!("pivot.watchdog={value}");
+        assert_eq!(Cmdline::parse(line.as_bytes()).watchdog, expected, "{line}");
+    }
+
+    #[test]
+    fn watchdog_values_that_reset_a_pi_early_are_refused() {
+        wish("off", WatchdogWish::Off);
+        for good in [1, 2, 8, 15, 25, 31, 60, 300] {
+            wish(&format!("{good}"), WatchdogWish::Arm(good));
+        }
+        for bad in ["16", "17", "20", "24", "32", "40", "64", "0", "-1", "soon", "99999999999"] {
+            wish(bad, WatchdogWish::Arm(WATCHDOG));
+        }
+        assert_eq!(Cmdline::parse(b"pivot.watchdog").watchdog, WatchdogWish::Arm(WATCHDOG));
+        assert_eq!(Cmdline::parse(b"quiet").watchdog, WatchdogWish::TakeOver);
+    }
+
+    #[test]
+    fn module_options_are_found_under_both_spellings() {
+        let cmdline =
+            Cmdline::parse(b"loop.max_loop=0 virtio-blk.num_request_queues=1 loop.x \"m.s=a b\"");
+        assert_eq!(cmdline.module_options("loop"), "max_loop=0 x");
+        assert_eq!(cmdline.module_options("virtio_blk"), "num_request_queues=1");
+        assert_eq!(cmdline.module_options("m"), "s=\"a b\"");
+        assert_eq!(cmdline.module_options("other"), "");
+    }
+
+    #[test]
+    fn garbage_of_a_mebibyte_is_survived() {
+        let mut bytes: Vec<u8> =
+            (0..1 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        bytes.extend_from_slice(b" pivot.revision=7 ");
+        let _ = Cmdline::parse(&bytes);
+        let line =
+            [b"pivot.revision=\xff\xfe ".repeat(1 << 16), b"pivot.revision=7".to_vec()].concat();
+        assert_eq!(Cmdline::parse(&line).revision.as_deref(), Some("7"));
+    }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The data partition: waited for, repaired where its superblock asks for it, mounted, and kept for the booted system.
+
+use alloc::format;
+use alloc::string::String;
+
+use mount::block::BlockDevice;
+use mount::filesystem::{self, Options};
+use mount::{errno, superblock, wait};
+use rustix::fs::Access;
+use rustix::mount::MountFlags;
+use rustix::process::WaitOptions;
+use uapi::process::Fork;
+
+use crate::boot::{Boot, device_name};
+use crate::error::Error;
+
+/// Where the data partition is mounted; `/run` moves with it into the new root.
+pub(crate) const DATA: &str = "/run/pivot/data";
+/// The static e2fsck that an initramfs may carry.
+const E2FSCK: &str = "/sbin/e2fsck";
+
+/// The mounted data partition.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) read_only: bool,
+}
+
+impl Data {
+    /// Before a restart: everything written, and the file system marked clean.
+    pub(crate) fn remount_read_only(&self) {
+        if !self.read_only
+            && let Err(why) = rustix::mount::mount_remount(DATA, MountFlags::RDONLY, c"")
+        {
+            log::warn!("{DATA} stays writable: {}", errno::text(why));
+        }
+    }
+}
+
+impl Boot {
+    /// Waits for `pivot.data=` and mounts it. Read-only where it cannot be written: a full or failing card still
+    /// boots, and says so.
+    pub(crate) fn mount_data(&mut self) -> Result<(), Error> {
+        let Some(given) = self.cmdline.data.clone() else { return Ok(()) };
+        let name = device_name("pivot.data", &given)?;
+        let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
+        self.report.stage("wait_for_data");
+        self.repair(&device)?;
+        crate::file::create_dirs(DATA).map_err(Error::call("make", DATA))?;
+        let options = Options { kinds: None, read_only: false, data: None };
+        let mounted = filesystem::mount(&device.node, DATA, &options)?;
+        self.data = Some(Data { read_only: mounted.read_only });
+        self.report.fact("data", &device.node);
+        if mounted.read_only {
+            self.degraded(format!("{} ({given}) can only be mounted read-only", device.node))?;
+        }
+        self.report.stage("mount_data");
+        Ok(())
+    }
+
+    /// An ext4 that saw errors is checked by the initramfs' e2fsck, where there is one.
+    fn repair(&mut self, device: &BlockDevice) -> Result<(), Error> {
+        let errors = matches!(superblock::read(&device.node), Ok(Some(found)) if found.errors);
+        if !errors {
+            return Ok(());
+        }
+        log::warn!("{} carries ext4's error flag", device.node);
+        let outcome = if rustix::fs::access(E2FSCK, Access::EXEC_OK).is_ok() {
+            self.e2fsck(&device.node)
+        } else {
+            Err(format!("{} has file system errors and the initramfs has no {E2FSCK}", device.node))
+        };
+        match outcome {
+            Ok(done) => log::warn!("{done}"),
+            Err(why) => self.degraded(why)?,
+        }
+        Ok(())
+    }
+
+    /// `e2fsck -p`: mends what can be mended without a person. Ended at the deadline.
+    fn e2fsck(&self, node: &str) -> Result<String, String> {
+        let path = alloc::ffi::CString::new(node).map_err(|_| format!("cannot check {node}"))?;
+        let child = match uapi::process::fork() {
+            Ok(Fork::Parent(child)) => child,
+            Ok(Fork::Child) => {
+                uapi::process::execve(c"/sbin/e2fsck", &[c"e2fsck", c"-p", &path], &[]);
+                uapi::process::exit(127)
+            }
+            Err(why) => return Err(format!("cannot fork {E2FSCK}: {}", errno::text(why))),
+        };
+        let status = loop {
+            match rustix::process::waitpid(Some(child), WaitOptions::NOHANG) {
+                Ok(Some((_, status))) => break status.exit_status(),
+                Ok(None) if !self.deadline.passed() => {
+                    let tick = rustix::fs::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+                    let _ = rustix::thread::nanosleep(&tick);
+                }
+                _ => return Err(format!("{E2FSCK} {node} did not end in time")),
+            }
+        };
+        // e2fsck(8): 1 errors corrected, 2 and restart wanted (a root that is mounted), 4 errors left, 8 and up no check.
+        match status {
+            Some(0..=3) => Ok(format!("{E2FSCK} -p {node}: errors mended")),
+            Some(status) => Err(format!("{E2FSCK} -p {node} left errors (exit status {status})")),
+            None => Err(format!("{E2FSCK} {node} was killed")),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The log on the data partition: what a person wants to know after a failed boot, and the count of the one-shot
+//! fallback. A steady boot writes nothing.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bootsel::log::{self as records, Record};
+use mount::errno;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::boot::Boot;
+use crate::data::{DATA, Data};
+use crate::file;
+
+/// What is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The boot came to its end, after a fallback.
+    Booted,
+    /// The reboot into the other slot, once.
+    Fallback,
+    /// A trial could not go on.
+    TrialFailed,
+    /// A committed slot could not go on.
+    Rescue,
+}
+
+impl Event {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Booted => records::BOOTED,
+            Self::Fallback => records::FALLBACK,
+            Self::TrialFailed => "trial-failed",
+            Self::Rescue => "rescue",
+        }
+    }
+}
+
+impl Data {
+    /// Writes one record, synchronously, into the place of the oldest.
+    pub(crate) fn journal(&self, event: Event, boot: &Boot, message: &str) -> Result<(), String> {
+        let path = format!("{DATA}/pivot/log/init.log");
+        let cannot = |what, why| format!("cannot {what} {path}: {}", errno::text(why));
+        let log = read(&path).map_err(|why| cannot("read", why))?;
+        let record = Record {
+            counter: 0,
+            boot_id: file::attribute("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
+            slot: boot.cmdline.slot,
+            revision: boot.revision.clone().or(boot.cmdline.revision.clone()).unwrap_or_default(),
+            event: event.word().into(),
+            message: message.into(),
+        };
+        let (offset, bytes) = records::next(&log, record)
+            .ok_or_else(|| format!("{path} is shorter than its records"))?;
+        // Synchronous: the restart that follows must not overtake it. Never created: a full partition has no room.
+        let flags = OFlags::WRONLY | OFlags::DSYNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let open = rustix::fs::open(path.as_str(), flags, Mode::empty());
+        let written = open.and_then(|file| rustix::io::pwrite(file, &bytes, offset));
+        match written {
+            Ok(count) if count == bytes.len() => Ok(()),
+            Ok(_) => Err(cannot("write all of a record to", Errno::IO)),
+            Err(why) => Err(cannot("write", why)),
+        }
+    }
+
+    /// Whether the one-shot fallback was used and no boot came to its end since. Also where the log cannot be
+    /// written: what is not counted must not be done.
+    pub(crate) fn fallback_used(&self) -> bool {
+        match read(&format!("{DATA}/pivot/log/init.log")) {
+            Ok(log) => self.read_only || records::fallback_used(&records::parse(&log)),
+            Err(_) => true,
+        }
+    }
+}
+
+impl Boot {
+    /// After a fallback the first boot that comes to its end is recorded: the next fallback may happen again.
+    pub(crate) fn journal_booted(&self) {
+        let Some(data) = &self.data else { return };
+        let log = read(&format!("{DATA}/pivot/log/init.log")).unwrap_or_default();
+        if !data.read_only
+            && records::fallback_used(&records::parse(&log))
+            && let Err(why) = data.journal(Event::Booted, self, "after a fallback")
+        {
+            log::warn!("{why}");
+        }
+    }
+}
+
+fn read(path: &str) -> Result<Vec<u8>, Errno> {
+    file::read(path, records::BYTES)
+}

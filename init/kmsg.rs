@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The log: the `log` crate's records to `/dev/kmsg`, one write each.
+
+use alloc::boxed::Box;
+use core::fmt::{self, Write};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags};
+
+/// The longest record: the kernel refuses one of more than about 1,000 bytes whole (`PRINTKRB_RECORD_MAX`, 1024 with
+/// its own prefix), so a longer one is cut.
+const RECORD: usize = 900;
+/// syslog facility "daemon": the kernel marks records of user space by a facility other than 0.
+const DAEMON: u8 = 3 << 3;
+
+/// One record being put together in place: nothing is allocated, so that a panic can use it too.
+struct Line {
+    bytes: [u8; RECORD + 1],
+    length: usize,
+}
+
+impl Line {
+    fn new(level: Level, message: fmt::Arguments<'_>) -> Self {
+        let priority = DAEMON
+            | match level {
+                Level::Error => 3,
+                Level::Warn => 4,
+                Level::Info => 6,
+                Level::Debug | Level::Trace => 7,
+            };
+        let mut line = Self { bytes: [0; RECORD + 1], length: 0 };
+        // Line::write_str cuts and never fails.
+        let _ = write!(line, "<{priority}>pivot: {message}");
+        line
+    }
+
+    /// The record with the newline that ends it: without one it is a continuation, which nobody reads yet.
+    fn finished(&mut self) -> &[u8] {
+        if let Some(end) = self.bytes.get_mut(self.length) {
+            *end = b'\n';
+        }
+        self.bytes.get(..=self.length).unwrap_or_default()
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            let c = if c.is_control() { ' ' } else { c };
+            let end = self.length.saturating_add(c.len_utf8());
+            let Some(room) = self.bytes.get_mut(self.length..end).filter(|_| end <= RECORD) else {
+                break;
+            };
+            c.encode_utf8(room);
+            self.length = end;
+        }
+        Ok(())
+    }
+}
+
+/// Where records go: `/dev/kmsg`, and standard error (the console) where that cannot be opened.
+struct Kmsg(Option<OwnedFd>);
+
+impl Kmsg {
+    fn target(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Some(device) => device.as_fd(),
+            None => rustix::stdio::stderr(),
+        }
+    }
+}
+
+impl Log for Kmsg {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        emit(self.target(), record.level(), *record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+fn emit(target: BorrowedFd<'_>, level: Level, message: fmt::Arguments<'_>) {
+    // There is no place left to report to where this fails.
+    let _ = rustix::io::write(target, Line::new(level, message).finished());
+}
+
+/// Opens the log. Called once, after `/dev` and `/proc` are there.
+pub(crate) fn open() {
+    // "ratelimit", the default, keeps 10 records of 5 seconds and drops the others.
+    let unlimited = crate::file::write("/proc/sys/kernel/printk_devkmsg", b"on\n");
+    let kmsg = Box::leak(Box::new(Kmsg(device())));
+    if log::set_logger(kmsg).is_ok() {
+        log::set_max_level(LevelFilter::Info);
+    }
+    if let Err(why) = unlimited {
+        log::debug!("lines may be dropped: cannot write /proc/sys/kernel/printk_devkmsg: {why}");
+    }
+}
+
+/// Lets debug records through: `pivot.debug`.
+pub(crate) fn debug() {
+    log::set_max_level(LevelFilter::Debug);
+}
+
+fn device() -> Option<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let open = || rustix::fs::open("/dev/kmsg", flags, Mode::empty()).ok();
+    open().or_else(|| {
+        // No devtmpfs: the node is made by hand (c 1:11), so that the reason for that is not lost.
+        // Where it fails standard error is used.
+        let _ = rustix::fs::mkdir("/dev", Mode::from_raw_mode(0o755));
+        let node = rustix::fs::makedev(1, 11);
+        let mode = Mode::from_raw_mode(0o600);
+        let _ = rustix::fs::mknodat(
+            rustix::fs::CWD,
+            "/dev/kmsg",
+            FileType::CharacterDevice,
+            mode,
+            node,
+        );
+        open()
+    })
+}
+
+/// The last line of a panic: on kmsg, whether or not the log was ever opened, and nothing allocated.
+#[cfg_attr(
+    not(all(target_env = "musl", not(test))),
+    expect(dead_code, reason = "the host has std's handler")
+)]
+pub(crate) fn last_words(message: fmt::Arguments<'_>) {
+    let kmsg = Kmsg(device());
+    emit(kmsg.target(), Level::Error, message);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+
+    #[track_caller]
+    fn check(level: Level, message: &str, expected: &str) {
+        let mut line = Line::new(level, format_args!("{message}"));
+        assert_eq!(core::str::from_utf8(line.finished()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_record_is_one_line_with_its_priority() {
+        check(Level::Error, "x", "<27>pivot: x\n");
+        check(Level::Warn, "two\nlines\r\u{1b}[0m", "<28>pivot: two lines  [0m\n");
+        check(Level::Info, "", "<30>pivot: \n");
+    }
+
+    #[test]
+    fn a_long_record_is_cut_between_characters() {
+        for fill in ["a", "ä", "🦀", "aä🦀"] {
+            let mut line = Line::new(Level::Info, format_args!("{}", fill.repeat(2000)));
+            let bytes = line.finished();
+            assert!(bytes.len() <= RECORD + 1 && bytes.len() > RECORD - 4, "{}", bytes.len());
+            assert!(core::str::from_utf8(bytes).is_ok_and(|text| text.ends_with('\n')));
+        }
+    }
+
+    #[test]
+    fn a_record_at_the_limit_is_whole() {
+        let text: String = "b".repeat(RECORD - "<30>pivot: ".len());
+        let mut line = Line::new(Level::Info, format_args!("{text}"));
+        assert_eq!(line.finished().len(), RECORD + 1);
+    }
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The end of a boot that cannot go on: say why, keep the reason, and restart, or give a shell where one is wished.
+
+use alloc::format;
+
+use mount::errno;
+use rustix::fs::{Mode, OFlags, Timespec};
+use uapi::process::Fork;
+
+use crate::boot::Boot;
+use crate::cmdline::Rescue;
+use crate::error::Error;
+use crate::journal::Event;
+
+/// How long the reason stays on the screen before the restart, in seconds.
+const READING_TIME: i64 = 10;
+/// What makes Raspberry Pi kernels set the firmware's one-shot flag (`strstr(arg, " tryboot")` in the vendor's
+/// drivers/firmware/raspberrypi.c).
+const TRYBOOT: &core::ffi::CStr = c"0 tryboot";
+
+/// Ends the boot. A trial restarts at once: the firmware goes back to the committed slot.
+pub(crate) fn end(mut boot: Boot, why: &Error) -> ! {
+    let stage = boot.report.reached();
+    if boot.cmdline.trial {
+        log::error!("trial failed: {why}; rebooting");
+        boot.journal(Event::TrialFailed, &format!("after stage {stage}: {why}"));
+        restart(&boot)
+    }
+    if let Error::OtherSlot(reason) = why {
+        log::error!("rescue: {reason}; starting the other slot once");
+        // The count must be on the disk first: a fallback that is not counted could go on for ever.
+        if boot.journal(Event::Fallback, reason) {
+            restart_other_slot(&boot);
+        }
+        log::error!("rescue: the fallback could not be counted in the log, so it is not done");
+    } else {
+        log::error!("rescue: {why}");
+        boot.journal(Event::Rescue, &format!("after stage {stage}: {why}"));
+    }
+    if boot.cmdline.rescue != Rescue::Reboot {
+        shell(&mut boot);
+    }
+    log::error!("rescue: rebooting in {READING_TIME} s");
+    sleep(READING_TIME);
+    restart(&boot)
+}
+
+/// Restarts the machine; where the kernel cannot, the armed watchdog does.
+fn restart(boot: &Boot) -> ! {
+    boot.settle_disks();
+    if let Err(why) = uapi::reboot::restart() {
+        log::error!("cannot restart: {}", errno::text(why));
+    }
+    halt()
+}
+
+fn restart_other_slot(boot: &Boot) -> ! {
+    boot.settle_disks();
+    if let Err(why) = uapi::reboot::restart2(TRYBOOT) {
+        log::error!("cannot restart into the other slot: {}", errno::text(why));
+    }
+    halt()
+}
+
+/// PID 1 must not end: that would be a kernel panic, which hides the reason.
+pub(crate) fn halt() -> ! {
+    loop {
+        sleep(3600);
+    }
+}
+
+pub(crate) fn sleep(seconds: i64) {
+    // An interrupted sleep is only shorter.
+    let _ = rustix::thread::nanosleep(&Timespec { tv_sec: seconds, tv_nsec: 0 });
+}
+
+/// Gives a person at the console the initramfs' shell, and comes back when it ends.
+fn shell(boot: &mut Boot) {
+    if let Some(watchdog) = &mut boot.watchdog {
+        if boot.cmdline.rescue == Rescue::ShellFeed {
+            if let Err(why) = watchdog.feed_for_ever() {
+                log::warn!("{why}");
+            }
+        } else {
+            watchdog.stop_feeding();
+            log::warn!(
+                "the watchdog is not fed any more and will reset the machine; pivot.rescue=shell-feed feeds it"
+            );
+        }
+    }
+    log::error!("rescue: /bin/sh on the console; the machine restarts when it ends");
+    if let Err(why) = run_shell() {
+        log::error!("rescue: no shell: {why}");
+    }
+}
+
+fn run_shell() -> Result<(), Error> {
+    let shell = c"/bin/sh";
+    rustix::fs::access("/bin/sh", rustix::fs::Access::EXEC_OK)
+        .map_err(Error::call("execute", "/bin/sh"))?;
+    match uapi::process::fork().map_err(Error::call("fork for", "/bin/sh"))? {
+        Fork::Parent(child) => loop {
+            match rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()) {
+                Err(rustix::io::Errno::INTR) => {}
+                _ => return Ok(()),
+            }
+        },
+        Fork::Child => {
+            console();
+            let why = uapi::process::execve(
+                shell,
+                &[c"sh"],
+                &[c"PATH=/bin:/sbin", c"HOME=/", c"TERM=linux"],
+            );
+            log::error!("cannot execute /bin/sh: {}", errno::text(why));
+            uapi::process::exit(127)
+        }
+    }
+}
+
+/// Makes the console this process's terminal, so that Ctrl-C works. What fails only takes comfort away.
+fn console() {
+    let _ = rustix::process::setsid();
+    let Ok(tty) = rustix::fs::open("/dev/console", OFlags::RDWR, Mode::empty()) else { return };
+    let _ = rustix::process::ioctl_tiocsctty(&tty);
+    let _ = rustix::stdio::dup2_stdin(&tty);
+    let _ = rustix::stdio::dup2_stdout(&tty);
+    let _ = rustix::stdio::dup2_stderr(&tty);
+}
+
+impl Boot {
+    /// Writes one record into the data partition's log; `false` where that was not possible.
+    fn journal(&self, event: Event, message: &str) -> bool {
+        let Some(data) = &self.data else { return false };
+        match data.journal(event, self, message) {
+            Ok(()) => true,
+            Err(why) => {
+                log::warn!("the reason is not in the log of the data partition: {why}");
+                false
+            }
+        }
+    }
+
+    /// Leaves the data partition clean.
+    fn settle_disks(&self) {
+        rustix::fs::sync();
+        if let Some(data) = &self.data {
+            data.remount_read_only();
+        }
+    }
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The revision: which one boots, and its images mounted.
+//!
+//! At boot its files are looked at for presence, size and squashfs superblock, no more: hashing 300 MB would cost a Pi
+//! Zero ten seconds. Their content is verified when they are installed. Which revision boots is decided by
+//! [`bootsel::choose`]; a revision that cannot be mounted goes back there as broken.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use alloc::{string, vec};
+
+use bootsel::choose::{self, Candidate, Choice, Facts, State};
+use bootsel::manifest::{self, Manifest, RevisionId};
+use mount::new_root::Root;
+use mount::{errno, image};
+use rustix::fs::{Dir, FileType, Mode, OFlags};
+
+use crate::boot::Boot;
+use crate::data::DATA;
+use crate::error::Error;
+use crate::{file, switch_root};
+
+/// Where the images of the running kernel's modules and of the firmware are mounted.
+pub(crate) const MODULES: &str = "/run/pivot/modules";
+const FIRMWARE: &str = "/run/pivot/firmware";
+/// How many other revisions are looked at when the wanted one cannot be booted.
+const OTHERS: usize = 64;
+/// The first bytes of a squashfs (`SQUASHFS_MAGIC`, little-endian).
+const SQUASHFS: &[u8] = b"hsqs";
+
+/// A mounted image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) target: &'static str,
+    /// Where the booted system looks for its content; `None` is the root itself.
+    pub(crate) inside: Option<&'static str>,
+}
+
+impl Boot {
+    /// Mounts the images of the revision that can be booted. Without `pivot.revision=` there is none.
+    pub(crate) fn open_revision(&mut self) -> Result<(), Error> {
+        let Some(given) = self.cmdline.revision.clone() else { return Ok(()) };
+        let wrong = |cause: string::String| Error::Parameter {
+            name: "pivot.revision",
+            value: given.clone(),
+            cause,
+        };
+        let wanted: RevisionId =
+            given.parse().map_err(|why: manifest::BadRevisionId| wrong(why.to_string()))?;
+        if self.data.is_none() {
+            return Err(wrong("there is no pivot.data= that it could lie on".into()));
+        }
+        let mut candidates = vec![look_at(&wanted, &self.release)];
+        if !matches!(first_state(&candidates), Some(State::Complete | State::NoModulesImage)) {
+            candidates.extend(others(&wanted, &self.release));
+        }
+        self.mount_one_of(&wanted, candidates)?;
+        self.report.stage("revision");
+        Ok(())
+    }
+
+    /// Decides and mounts until one holds: a revision that cannot be mounted is broken for the next decision, so
+    /// there are at most two rounds for each.
+    fn mount_one_of(
+        &mut self,
+        wanted: &RevisionId,
+        mut candidates: Vec<Candidate>,
+    ) -> Result<(), Error> {
+        let mut tried: Vec<RevisionId> = Vec::new();
+        loop {
+            let (id, degraded) = self.choose(wanted, &candidates)?;
+            // Chosen once more although it is broken: nothing else is left, and what is missing is tolerated.
+            let again = tried.contains(&id);
+            match self.mount_images(&id, again || degraded.is_some()) {
+                Ok(()) => {
+                    log::info!("revision {id}");
+                    self.report.fact("revision", id.as_str());
+                    self.revision = Some(id.to_string());
+                    return degraded.map_or(Ok(()), |what| self.degraded(what));
+                }
+                Err(why) if again => return Err(Error::Revision(why)),
+                Err(why) => {
+                    log::warn!("revision {id}: {why}");
+                    if tried.is_empty() && candidates.len() == 1 {
+                        candidates.extend(others(wanted, &self.release));
+                    }
+                    mark_broken(&mut candidates, &id, why, self.images_have_root());
+                    self.unmount_images();
+                    tried.push(id);
+                }
+            }
+        }
+    }
+
+    fn choose(
+        &self,
+        wanted: &RevisionId,
+        candidates: &[Candidate],
+    ) -> Result<(RevisionId, Option<String>), Error> {
+        let facts = Facts {
+            wanted,
+            candidates,
+            release: &self.release,
+            trial: self.cmdline.trial,
+            slot: self.cmdline.slot,
+            fallback_used: self.data.as_ref().is_none_or(crate::data::Data::fallback_used),
+        };
+        match choose::revision(&facts) {
+            Choice::Boot { id, degraded } => Ok((id, degraded)),
+            Choice::OtherSlot { reason, .. } => Err(Error::OtherSlot(reason)),
+            Choice::Rescue { reason } | Choice::Fail { reason } => Err(Error::Revision(reason)),
+        }
+    }
+
+    /// Mounts the root image first: whether it is usable decides what a broken other image means.
+    fn mount_images(&mut self, id: &RevisionId, tolerant: bool) -> Result<(), String> {
+        let directory = directory(id);
+        let root_wanted = self.cmdline.pivot_root.is_none();
+        if root_wanted && file_exists(&directory, manifest::ROOT) {
+            self.mount_image(&directory, manifest::ROOT, self.root_target(), None)?;
+            let root = Root::open(self.root_target()).map_err(|why| why.to_string())?;
+            switch_root::find_init(&root, self.cmdline.init.as_deref()).map_err(|why| {
+                // Without an init this is no root.
+                self.unmount_images();
+                why.to_string()
+            })?;
+        }
+        let modules = manifest::modules_image(&self.release).unwrap_or_default();
+        let others = [
+            (modules.as_str(), MODULES, "lib/modules"),
+            (manifest::FIRMWARE, FIRMWARE, "lib/firmware"),
+        ];
+        for (name, target, inside) in others {
+            if !file_exists(&directory, name) {
+                continue;
+            }
+            match self.mount_image(&directory, name, target, Some(inside)) {
+                Err(why) if tolerant => log::warn!("{why}"),
+                result => result?,
+            }
+        }
+        self.set_firmware_path();
+        Ok(())
+    }
+
+    fn mount_image(
+        &mut self,
+        directory: &str,
+        name: &str,
+        target: &'static str,
+        inside: Option<&'static str>,
+    ) -> Result<(), String> {
+        image::squashfs(&format!("{directory}/{name}"), target).map_err(|why| why.to_string())?;
+        self.images.push(Image { target, inside });
+        if target == MODULES
+            && rustix::fs::access(format!("{MODULES}/{}", self.release), rustix::fs::Access::EXISTS)
+                .is_err()
+        {
+            return Err(format!("{name} holds no directory {}", self.release));
+        }
+        Ok(())
+    }
+
+    fn images_have_root(&self) -> bool {
+        self.images.iter().any(|image| image.inside.is_none())
+    }
+
+    fn set_firmware_path(&self) {
+        if self.images.iter().any(|image| image.target == FIRMWARE)
+            && let Err(why) = modules::set_firmware_path("/sys", FIRMWARE)
+        {
+            log::warn!("{why}; firmware is found only where the root has /lib/firmware");
+        }
+    }
+}
+
+fn first_state(candidates: &[Candidate]) -> Option<&State> {
+    candidates.first().map(|candidate| &candidate.state)
+}
+
+fn mark_broken(candidates: &mut [Candidate], id: &RevisionId, reason: String, root_usable: bool) {
+    for candidate in candidates.iter_mut().filter(|candidate| candidate.id == *id) {
+        candidate.state = State::Broken { reason: reason.clone(), root_usable };
+    }
+}
+
+fn directory(id: &RevisionId) -> String {
+    format!("{DATA}/pivot/revisions/{id}")
+}
+
+/// The other revisions of the data partition.
+fn others(wanted: &RevisionId, release: &str) -> Vec<Candidate> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let listing = rustix::fs::open(format!("{DATA}/pivot/revisions"), flags, Mode::empty())
+        .and_then(Dir::new);
+    let Ok(listing) = listing else { return Vec::new() };
+    let names = listing.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok());
+    let ids = names.filter(|id| id != wanted).take(OTHERS);
+    ids.map(|id: RevisionId| look_at(&id, release)).collect()
+}
+
+/// What can be said of a revision without reading its images.
+fn look_at(id: &RevisionId, release: &str) -> Candidate {
+    let (version, state) = match read_manifest(id) {
+        Ok(manifest) => (manifest.version().unwrap_or_default(), check(id, &manifest, release)),
+        Err(reason) => (0, State::Broken { reason, root_usable: false }),
+    };
+    Candidate { id: id.clone(), version, state }
+}
+
+fn read_manifest(id: &RevisionId) -> Result<Manifest, String> {
+    let path = format!("{}/{}", directory(id), manifest::NAME);
+    let bytes = file::read(&path, manifest::MAX_BYTES.saturating_add(1))
+        .map_err(|why| format!("cannot read {path}: {}", errno::text(why)))?;
+    let parsed = Manifest::parse(&bytes).map_err(|why| format!("{path}: {why}"))?;
+    match parsed.revision() {
+        Some(named) if named == *id => Ok(parsed),
+        _ => Err(format!("{path} is the manifest of another revision")),
+    }
+}
+
+fn check(id: &RevisionId, manifest: &Manifest, release: &str) -> State {
+    let directory = directory(id);
+    let mut root_usable = manifest.file(manifest::ROOT).is_some();
+    let mut reasons: Vec<String> = Vec::new();
+    for file in &manifest.files {
+        if let Err(reason) = check_file(&directory, file) {
+            root_usable &= file.name != manifest::ROOT;
+            reasons.push(reason);
+        }
+    }
+    if !reasons.is_empty() {
+        return State::Broken { reason: reasons.join(", "), root_usable };
+    }
+    let image = manifest::modules_image(release).and_then(|name| manifest.file(&name));
+    if image.is_some() { State::Complete } else { State::NoModulesImage }
+}
+
+/// Presence, size and the squashfs superblock.
+fn check_file(directory: &str, wanted: &manifest::File) -> Result<(), String> {
+    let path = format!("{directory}/{}", wanted.name);
+    let cannot = |why| format!("cannot read {path}: {}", errno::text(why));
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path.as_str(), flags, Mode::empty()).map_err(cannot)?;
+    let stat = rustix::fs::fstat(&file).map_err(cannot)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(format!("{path} is not a file"));
+    }
+    if u64::try_from(stat.st_size) != Ok(wanted.bytes) {
+        return Err(format!("{path} has {} bytes instead of {}", stat.st_size, wanted.bytes));
+    }
+    let mut magic = [0; 4];
+    let read = rustix::io::pread(&file, &mut magic, 0).map_err(cannot)?;
+    if wanted.name.ends_with(".squashfs") && magic.get(..read) != Some(SQUASHFS) {
+        return Err(format!("{path} is no squashfs"));
+    }
+    Ok(())
+}
+
+fn file_exists(directory: &str, name: &str) -> bool {
+    rustix::fs::access(format!("{directory}/{name}"), rustix::fs::Access::EXISTS).is_ok()
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From the initramfs into the new root: mounts moved, `/sysroot` moved onto `/`, the initramfs emptied, init started.
+//!
+//! `pivot_root` cannot be used: the initramfs is the kernel's rootfs, which cannot be unmounted. The MS_MOVE before
+//! the chroot is not decoration: without it the booted system lives in a chroot and the kernel refuses it every user
+//! namespace (`current_chrooted()` in kernel/user_namespace.c).
+
+use alloc::borrow::ToOwned;
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::ffi::CStr;
+
+use mount::new_root::Root;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::boot::Boot;
+use crate::error::Error;
+use crate::{file, report};
+
+/// Where the new root waits.
+pub(crate) const SYSROOT: &str = "/sysroot";
+/// The kernel's own list (`kernel_init` in init/main.c), for a command line without `init=`.
+const INITS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
+/// Deeper than this nothing is deleted: the initramfs of ours has six levels.
+const DEPTH: usize = 32;
+
+/// Which program of the new root is its init. Found before anything is moved, so that rescue still has a system.
+pub(crate) fn find_init(root: &Root, wanted: Option<&str>) -> Result<CString, Error> {
+    let candidates = wanted.map_or_else(|| INITS.to_vec(), |path| [path].to_vec());
+    for path in &candidates {
+        if root.exists(path) {
+            let nul =
+                |_| Error::Call { action: "use", object: (*path).to_owned(), cause: Errno::INVAL };
+            return CString::new(*path).map_err(nul);
+        }
+    }
+    Err(Error::NoInit { tried: candidates.join(" ") })
+}
+
+/// Enters `root` and becomes its `init`. Returns only the reason why that failed.
+pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallible, Error> {
+    boot.bind_images(root)?;
+    boot.finish_report();
+    boot.journal_booted();
+    for (source, inside) in [("/dev", "dev"), ("/sys", "sys"), ("/run", "run"), ("/proc", "proc")] {
+        let moved = root.move_into(source, inside);
+        boot.tolerate(moved.map_err(Error::Mount))?;
+    }
+    let initramfs = enter()?;
+    delete(initramfs);
+    if let Some(watchdog) = &mut boot.watchdog {
+        watchdog.hand_over();
+    }
+    let arguments: Vec<&CStr> =
+        [init].into_iter().chain(boot.start.arguments.iter().map(AsRef::as_ref)).collect();
+    let environment: Vec<&CStr> = boot.start.environment.iter().map(AsRef::as_ref).collect();
+    let cause = uapi::process::execve(init, &arguments, &environment);
+    Err(Error::Call { action: "execute", object: init.to_string_lossy().into_owned(), cause })
+}
+
+/// Moves `/sysroot` onto `/` and goes there; the initramfs stays reachable by the descriptor alone.
+fn enter() -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let initramfs = rustix::fs::open("/", flags, Mode::empty())
+        .map_err(Error::call("open", "the initramfs"))?;
+    rustix::process::chdir(SYSROOT).map_err(Error::call("enter", SYSROOT))?;
+    rustix::mount::mount_move(".", "/").map_err(Error::call("move onto /", SYSROOT))?;
+    rustix::process::chroot(".").map_err(Error::call("chroot into", SYSROOT))?;
+    rustix::process::chdir("/").map_err(Error::call("enter", "/"))?;
+    Ok(initramfs)
+}
+
+/// Deletes what the initramfs holds, to give its memory back. Never the content of a disk: only on the kernel's
+/// ramfs or tmpfs, and never across a mount. Any failure costs memory and nothing else.
+fn delete(initramfs: OwnedFd) {
+    /// `RAMFS_MAGIC` and `TMPFS_MAGIC` of linux/magic.h: rootfs is one of them.
+    const IN_MEMORY: [u32; 2] = [0x8584_58f6, 0x0102_1994];
+    let kind = rustix::fs::fstatfs(&initramfs).ok().and_then(|fs| u32::try_from(fs.f_type).ok());
+    let device = rustix::fs::fstat(&initramfs).ok().map(|stat| stat.st_dev);
+    let (Some(kind), Some(device)) = (kind, device) else { return };
+    if IN_MEMORY.contains(&kind) {
+        empty(initramfs.as_fd(), device, DEPTH);
+    } else {
+        log::warn!("the initramfs is kept: it is not in memory (file system {kind:#x})");
+    }
+}
+
+fn empty(directory: BorrowedFd<'_>, device: u64, depth: usize) {
+    let Ok(entries) = Dir::read_from(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let is_directory = entry.file_type() == FileType::Directory;
+        if is_directory && depth > 0 {
+            descend(directory, name, device, depth);
+        }
+        let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        // A mount point (EBUSY) stays.
+        let _ = rustix::fs::unlinkat(directory, name, flags);
+    }
+}
+
+fn descend(directory: BorrowedFd<'_>, name: &CStr, device: u64, depth: usize) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(inner) = rustix::fs::openat(directory, name, flags, Mode::empty()) else { return };
+    if rustix::fs::fstat(&inner).is_ok_and(|stat| stat.st_dev == device) {
+        empty(inner.as_fd(), device, depth.saturating_sub(1));
+    }
+}
+
+impl Boot {
+    /// Writes the report for the booted system and says on kmsg how long the stages took.
+    fn finish_report(&mut self) {
+        self.report.stage("new_root");
+        log::info!("{}", self.report.summary());
+        if let Err(why) = file::create(report::PATH, self.report.json().as_bytes()) {
+            log::warn!("cannot write {}: {}", report::PATH, mount::errno::text(why));
+        }
+    }
+
+    /// Shows the images where the booted system looks for them. A root without the directory boots all the same:
+    /// the kernel finds firmware by its own path, and modules are under `/run/pivot` too.
+    fn bind_images(&mut self, root: &Root) -> Result<(), Error> {
+        for image in self.images.clone() {
+            let Some(inside) = image.inside else { continue };
+            let bound = root.bind_into(image.target, inside);
+            self.tolerate(bound.map_err(Error::Mount))?;
+        }
+        Ok(())
+    }
+}
+
+/// What PID 1 was started with and hands on: the kernel makes arguments and environment of the words that it does not
+/// know.
+#[derive(Debug, Default)]
+pub(crate) struct Start {
+    /// Everything after the program's own name.
+    pub(crate) arguments: Vec<CString>,
+    /// `NAME=value`.
+    pub(crate) environment: Vec<CString>,
+}
+
+impl Start {
+    /// Copies of the C strings that `main` was given.
+    #[cfg_attr(
+        not(all(target_env = "musl", not(test))),
+        expect(dead_code, reason = "no C entry on the host")
+    )]
+    pub(crate) fn new(arguments: &[&CStr], environment: &[&CStr]) -> Self {
+        let owned = |strings: &[&CStr]| strings.iter().map(|&s| s.to_owned()).collect();
+        Self {
+            arguments: owned(arguments.get(1..).unwrap_or_default()),
+            environment: owned(environment),
+        }
+    }
+}

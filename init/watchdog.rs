@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The hardware watchdog: armed before anything that can hang, fed until the overall deadline, handed over running.
+//!
+//! The device is opened with `O_CLOEXEC` and closed without the magic `V`: it stays armed over the exec, and the new
+//! init opens it anew. A feeder child holds the same open file, because mount(2) with a journal replay on a slow card
+//! can block PID 1 for longer than the watchdog's timeout. The child stops at the deadline, so a boot that hangs
+//! ends in a reset all the same.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use mount::errno;
+use mount::wait::Deadline;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions};
+use uapi::process::Fork;
+
+use crate::cmdline::WatchdogWish;
+use crate::file;
+
+/// The node of the first watchdog and the older name of the same device.
+const NODES: [&str; 2] = ["/dev/watchdog0", "/dev/watchdog"];
+const STATE: &str = "/sys/class/watchdog/watchdog0/state";
+
+/// An open, running watchdog and the child that feeds it.
+#[derive(Debug)]
+pub(crate) struct Watchdog {
+    device: OwnedFd,
+    feeder: Option<Pid>,
+    /// What it is, for the report: `i6300ESB timer, 15 s`.
+    pub(crate) description: String,
+}
+
+impl Watchdog {
+    /// Arms the watchdog that the command line wishes, or takes a running one over.
+    ///
+    /// `Ok(None)`: there is none to arm yet, or none is wished.
+    pub(crate) fn open(wish: WatchdogWish, deadline: &Deadline) -> Result<Option<Self>, String> {
+        let running = || file::attribute(STATE).as_deref() == Some("active");
+        let wanted = match wish {
+            WatchdogWish::Off => return Ok(None),
+            WatchdogWish::TakeOver if !running() => return Ok(None),
+            WatchdogWish::TakeOver => None,
+            WatchdogWish::Arm(seconds) => Some(seconds),
+        };
+        let Some(device) = open_node()? else { return Ok(None) };
+        Self::arm(device, wanted, deadline).map(Some)
+    }
+
+    fn arm(device: OwnedFd, wanted: Option<u32>, deadline: &Deadline) -> Result<Self, String> {
+        if let Some(seconds) = wanted.and_then(|s| i32::try_from(s).ok()) {
+            if let Err(why) = uapi::watchdog::set_timeout(device.as_fd(), seconds) {
+                log::warn!(
+                    "watchdog: cannot set {seconds} s: {}; it keeps its own",
+                    errno::text(why)
+                );
+            }
+            // Opening the device starts most watchdogs; those that it does not start know this command,
+            // the others refuse it.
+            let _ = uapi::watchdog::enable_card(device.as_fd());
+        }
+        let seconds = uapi::watchdog::get_timeout(device.as_fd())
+            .map_err(|why| format!("cannot read the watchdog's timeout: {}", errno::text(why)))?;
+        if let Some(asked) = wanted.filter(|&s| i64::from(s) != i64::from(seconds)) {
+            log::warn!("watchdog: asked for {asked} s, the driver works with {seconds} s");
+        }
+        let description = format!("{}, {seconds} s", identity(&device));
+        let feeder = feed(&device, seconds, Some(deadline))?;
+        log::info!("watchdog: {description}, fed for {} s", deadline.left().tv_sec);
+        Ok(Self { device, feeder: Some(feeder), description })
+    }
+
+    /// Ends the feeder and feeds a last time: the next program has the full timeout. The device stays armed when the
+    /// descriptor closes.
+    pub(crate) fn hand_over(&mut self) {
+        self.stop_feeding();
+        if let Err(why) = uapi::watchdog::keepalive(self.device.as_fd()) {
+            log::warn!("watchdog: cannot feed it before the hand-over: {}", errno::text(why));
+        }
+    }
+
+    /// Ends the feeder; the watchdog expires unless somebody else feeds it.
+    pub(crate) fn stop_feeding(&mut self) {
+        let Some(feeder) = self.feeder.take() else { return };
+        // It may have ended by itself at the deadline.
+        let _ = rustix::process::kill_process(feeder, Signal::KILL);
+        let _ = rustix::process::waitpid(Some(feeder), WaitOptions::empty());
+    }
+
+    /// Feeds without a deadline from now on: a person works in a rescue shell and asked for it.
+    pub(crate) fn feed_for_ever(&mut self) -> Result<(), String> {
+        self.stop_feeding();
+        let seconds = uapi::watchdog::get_timeout(self.device.as_fd()).unwrap_or(1);
+        self.feeder = Some(feed(&self.device, seconds, None)?);
+        Ok(())
+    }
+}
+
+fn open_node() -> Result<Option<OwnedFd>, String> {
+    for node in NODES {
+        match rustix::fs::open(node, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(device) => return Ok(Some(device)),
+            Err(Errno::NOENT | Errno::NODEV | Errno::NXIO) => {}
+            Err(why) => return Err(format!("cannot open {node}: {}", errno::text(why))),
+        }
+    }
+    Ok(None)
+}
+
+fn identity(device: &OwnedFd) -> String {
+    let Ok(info) = uapi::watchdog::get_support(device.as_fd()) else { return "watchdog".into() };
+    let name = String::from_utf8_lossy(&info.identity);
+    name.trim_end_matches('\0').trim().to_string()
+}
+
+/// Forks the child that feeds three times per timeout until the deadline.
+fn feed(device: &OwnedFd, seconds: i32, deadline: Option<&Deadline>) -> Result<Pid, String> {
+    match uapi::process::fork() {
+        Ok(Fork::Parent(feeder)) => Ok(feeder),
+        Ok(Fork::Child) => {
+            while deadline.is_none_or(|deadline| !deadline.passed()) {
+                // A failure cannot be mended here, and its consequence is a reset.
+                let _ = uapi::watchdog::keepalive(device.as_fd());
+                let third = Timespec { tv_sec: i64::from(seconds / 3), tv_nsec: 300_000_000 };
+                let _ = rustix::thread::nanosleep(&third);
+            }
+            uapi::process::exit(0)
+        }
+        Err(why) => Err(format!("cannot fork the watchdog's feeder: {}", errno::text(why))),
+    }
+}
