@@ -5,6 +5,7 @@ use std::env;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=init/link.ld");
     println!("cargo::rerun-if-env-changed=PIVOT_VERSION");
     println!("cargo::rustc-env=PIVOT_VERSION={}", version());
     // Here and not in .cargo/config.toml: a RUSTFLAGS variable replaces every `rustflags` key there.
@@ -14,6 +15,12 @@ fn main() {
         // No RELRO (only a dynamic loader would apply it) and no rodata segment: two LOADs, the smallest file.
         for argument in ["-zmax-page-size=65536", "-znorelro", "--no-rosegment"] {
             println!("cargo::rustc-link-arg-bins={argument}");
+        }
+        // Not for the other device binaries: theirs is std, and a panic of theirs may print a backtrace.
+        if env::var("CARGO_PKG_NAME").as_deref() == Ok("pivot") {
+            let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+            println!("cargo::rustc-link-arg-bins=--no-eh-frame-hdr");
+            println!("cargo::rustc-link-arg-bins={root}/init/link.ld");
         }
     }
 }

@@ -13,7 +13,7 @@ use mount::wait::Deadline;
 
 use crate::cmdline::Cmdline;
 use crate::data::Data;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::report::Report;
 use crate::revision::Image;
 use crate::switch_root::Start;
@@ -115,7 +115,7 @@ impl Boot {
     /// Something that a committed slot boots without. In a trial it is a failure: that is what a trial is for.
     pub(crate) fn degraded(&mut self, what: String) -> Result<(), Error> {
         if self.cmdline.trial {
-            return Err(Error::Degraded(what));
+            return Err(Failure::Degraded(what).into());
         }
         log::warn!("{what}; booting on");
         self.report.degraded(what);
@@ -140,6 +140,6 @@ fn facts(cmdline: &Cmdline, release: &str) -> String {
 
 /// Understands a device name of the command line.
 pub(crate) fn device_name(parameter: &'static str, value: &str) -> Result<DeviceName, Error> {
-    let wrong = |cause| Error::Parameter { name: parameter, value: value.into(), cause };
-    value.parse().map_err(|why: mount::Error| wrong(why.to_string()))
+    let wrong = |cause| Failure::Parameter { name: parameter, value: value.into(), cause };
+    value.parse().map_err(|why: mount::device::ParseError| wrong(why.to_string()).into())
 }

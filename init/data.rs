@@ -13,7 +13,7 @@ use rustix::process::WaitOptions;
 use uapi::process::Fork;
 
 use crate::boot::{Boot, device_name};
-use crate::error::Error;
+use crate::error::{Error, Failure};
 
 /// Where the data partition is mounted; `/run` moves with it into the new root.
 pub(crate) const DATA: &str = "/run/pivot/data";
@@ -46,7 +46,7 @@ impl Boot {
         let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
         self.report.stage("wait_for_data");
         self.repair(&device)?;
-        crate::file::create_dirs(DATA).map_err(Error::call("make", DATA))?;
+        crate::file::create_dirs(DATA).map_err(Failure::call("make", DATA))?;
         let options = Options { kinds: None, read_only: false, data: None };
         let mounted = filesystem::mount(&device.node, DATA, &options)?;
         self.data = Some(Data { read_only: mounted.read_only });

@@ -8,15 +8,16 @@ use core::panic::PanicInfo;
 
 use alloc::vec::Vec;
 use rustix::process::Pid;
-use uapi::memory::Malloc;
+use uapi::memory::Heap;
 
 use crate::switch_root::Start;
 use crate::{boot, kmsg, rescue};
 
+/// A boot holds some tens of KiB at a time; a command line of the kernel's largest size is 4 KiB.
 #[global_allocator]
-static HEAP: Malloc = Malloc;
+static HEAP: Heap<{ 4 << 20 }> = Heap::new();
 
-// What follows `main` in a C program's start: __libc_start_main and the C library's heap.
+// What goes before `main` in a C program: __libc_start_main.
 #[link(name = "c")]
 unsafe extern "C" {}
 
@@ -46,7 +47,7 @@ unsafe extern "C" fn main(
         let usage =
             b"init: this is the init of an initramfs and runs as process 1 only; see pivot(7)\n";
         // There is nowhere else to complain.
-        let _ = rustix::io::write(rustix::stdio::stderr(), usage);
+        let _ = rustix::io::write(uapi::process::stderr(), usage);
         return 1;
     }
     // SAFETY: the caller's contract is that of `strings`.

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why a boot cannot go on, in one line that names the object and the cause.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
 use mount::errno;
 use rustix::io::Errno;
 
-/// Why a boot cannot go on.
+/// Why a boot cannot go on. Boxed: it is passed through every stage, and moving a hundred bytes about at each `?`
+/// was a tenth of the program.
+pub(crate) type Error = Box<Failure>;
+
+/// What failed.
 #[derive(Debug)]
-pub(crate) enum Error {
+pub(crate) enum Failure {
     /// A mount, or the wait for a device.
     Mount(mount::Error),
     /// One call: `cannot ACTION OBJECT: cause`.
@@ -28,14 +33,14 @@ pub(crate) enum Error {
     Degraded(String),
 }
 
-impl Error {
+impl Failure {
     /// For `map_err`: `cannot ACTION OBJECT: cause`.
-    pub(crate) fn call(action: &'static str, object: &str) -> impl FnOnce(Errno) -> Self {
-        move |cause| Self::Call { action, object: object.into(), cause }
+    pub(crate) fn call(action: &'static str, object: &str) -> impl FnOnce(Errno) -> Error {
+        move |cause| Self::Call { action, object: object.into(), cause }.into()
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mount(why) => write!(f, "{why}"),
@@ -54,6 +59,6 @@ impl fmt::Display for Error {
 
 impl From<mount::Error> for Error {
     fn from(why: mount::Error) -> Self {
-        Self::Mount(why)
+        Self::new(Failure::Mount(why))
     }
 }

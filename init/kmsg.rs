@@ -66,7 +66,7 @@ impl Kmsg {
     fn target(&self) -> BorrowedFd<'_> {
         match &self.0 {
             Some(device) => device.as_fd(),
-            None => rustix::stdio::stderr(),
+            None => uapi::process::stderr(),
         }
     }
 }

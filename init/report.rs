@@ -4,9 +4,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::Write;
-
-use rustix::time::{ClockId, clock_gettime};
+use core::fmt::Write as _;
 
 /// Where the report is found in the booted system.
 pub(crate) const PATH: &str = "/run/pivot/boot.json";
@@ -100,10 +98,7 @@ impl Report {
 }
 
 fn now() -> u64 {
-    let time = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
-    seconds.saturating_mul(1_000_000).saturating_add(nanoseconds / 1000)
+    uapi::clock::boottime() / 1000
 }
 
 /// A JSON string (RFC 8259 section 7).

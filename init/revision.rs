@@ -7,8 +7,8 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
-use alloc::{string, vec};
 
 use bootsel::choose::{self, Candidate, Choice, Facts, State};
 use bootsel::manifest::{self, Manifest, RevisionId};
@@ -18,7 +18,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags};
 
 use crate::boot::Boot;
 use crate::data::DATA;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::{file, switch_root};
 
 /// Where the images of the running kernel's modules and of the firmware are mounted.
@@ -41,7 +41,7 @@ impl Boot {
     /// Mounts the images of the revision that can be booted. Without `pivot.revision=` there is none.
     pub(crate) fn open_revision(&mut self) -> Result<(), Error> {
         let Some(given) = self.cmdline.revision.clone() else { return Ok(()) };
-        let wrong = |cause: string::String| Error::Parameter {
+        let wrong = |cause: String| Failure::Parameter {
             name: "pivot.revision",
             value: given.clone(),
             cause,
@@ -49,7 +49,7 @@ impl Boot {
         let wanted: RevisionId =
             given.parse().map_err(|why: manifest::BadRevisionId| wrong(why.to_string()))?;
         if self.data.is_none() {
-            return Err(wrong("there is no pivot.data= that it could lie on".into()));
+            return Err(wrong("there is no pivot.data= that it could lie on".into()).into());
         }
         let mut candidates = vec![look_at(&wanted, &self.release)];
         if !matches!(first_state(&candidates), Some(State::Complete | State::NoModulesImage)) {
@@ -79,7 +79,7 @@ impl Boot {
                     self.revision = Some(id.to_string());
                     return degraded.map_or(Ok(()), |what| self.degraded(what));
                 }
-                Err(why) if again => return Err(Error::Revision(why)),
+                Err(why) if again => return Err(Failure::Revision(why).into()),
                 Err(why) => {
                     log::warn!("revision {id}: {why}");
                     if tried.is_empty() && candidates.len() == 1 {
@@ -108,8 +108,10 @@ impl Boot {
         };
         match choose::revision(&facts) {
             Choice::Boot { id, degraded } => Ok((id, degraded)),
-            Choice::OtherSlot { reason, .. } => Err(Error::OtherSlot(reason)),
-            Choice::Rescue { reason } | Choice::Fail { reason } => Err(Error::Revision(reason)),
+            Choice::OtherSlot { reason, .. } => Err(Failure::OtherSlot(reason).into()),
+            Choice::Rescue { reason } | Choice::Fail { reason } => {
+                Err(Failure::Revision(reason).into())
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use mount::{errno, overlay, wait};
 use crate::boot::{Boot, device_name};
 use crate::cmdline::Overlay;
 use crate::data::DATA;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::file;
 use crate::switch_root::SYSROOT;
 
@@ -28,7 +28,7 @@ impl Boot {
 
     /// Mounts the root, unless the revision's image is mounted already, and lays the overlay over it.
     pub(crate) fn mount_root(&mut self) -> Result<Root, Error> {
-        file::create_dirs(SYSROOT).map_err(Error::call("make", SYSROOT))?;
+        file::create_dirs(SYSROOT).map_err(Failure::call("make", SYSROOT))?;
         if !self.images.iter().any(|image| image.inside.is_none()) {
             self.mount_root_device()?;
         }
@@ -45,13 +45,13 @@ impl Boot {
     fn mount_root_device(&mut self) -> Result<(), Error> {
         let ours = self.cmdline.pivot_root.clone().map(|value| ("pivot.root", value));
         let given = ours.or_else(|| self.cmdline.root.clone().map(|value| ("root", value)));
-        let (parameter, value) = given.ok_or(Error::NoRoot)?;
+        let (parameter, value) = given.ok_or(Failure::NoRoot)?;
         let name = device_name(parameter, &value)?;
         let delay = i64::from(self.cmdline.rootdelay).min(self.deadline.left().tv_sec);
         crate::rescue::sleep(delay);
         let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
         let target = self.root_target();
-        file::create_dirs(target).map_err(Error::call("make", target))?;
+        file::create_dirs(target).map_err(Failure::call("make", target))?;
         let options = Options {
             kinds: self.cmdline.rootfstype.as_deref(),
             // Nothing is written below an overlay.
@@ -65,7 +65,7 @@ impl Boot {
     }
 
     fn mount_volatile(&mut self) -> Result<(), Error> {
-        file::create_dirs(VOLATILE).map_err(Error::call("make", VOLATILE))?;
+        file::create_dirs(VOLATILE).map_err(Failure::call("make", VOLATILE))?;
         filesystem::tmpfs(VOLATILE, "mode=0755")?;
         self.mount_overlay(VOLATILE)?;
         self.report.fact("overlay", "volatile");
@@ -98,7 +98,7 @@ impl Boot {
     fn mount_overlay(&self, base: &str) -> Result<(), Error> {
         let (upper, work) = (format!("{base}/upper"), format!("{base}/work"));
         for directory in [&upper, &work] {
-            file::create_dirs(directory).map_err(Error::call("make", directory))?;
+            file::create_dirs(directory).map_err(Failure::call("make", directory))?;
         }
         Ok(overlay::mount(LOWER, &upper, &work, SYSROOT)?)
     }

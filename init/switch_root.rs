@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::boot::Boot;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::{file, report};
 
 /// Where the new root waits.
@@ -32,12 +32,15 @@ pub(crate) fn find_init(root: &Root, wanted: Option<&str>) -> Result<CString, Er
     let candidates = wanted.map_or_else(|| INITS.to_vec(), |path| [path].to_vec());
     for path in &candidates {
         if root.exists(path) {
-            let nul =
-                |_| Error::Call { action: "use", object: (*path).to_owned(), cause: Errno::INVAL };
-            return CString::new(*path).map_err(nul);
+            let nul = |_| Failure::Call {
+                action: "use",
+                object: (*path).to_owned(),
+                cause: Errno::INVAL,
+            };
+            return Ok(CString::new(*path).map_err(nul)?);
         }
     }
-    Err(Error::NoInit { tried: candidates.join(" ") })
+    Err(Failure::NoInit { tried: candidates.join(" ") }.into())
 }
 
 /// Enters `root` and becomes its `init`. Returns only the reason why that failed.
@@ -47,7 +50,7 @@ pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallib
     boot.journal_booted();
     for (source, inside) in [("/dev", "dev"), ("/sys", "sys"), ("/run", "run"), ("/proc", "proc")] {
         let moved = root.move_into(source, inside);
-        boot.tolerate(moved.map_err(Error::Mount))?;
+        boot.tolerate(moved.map_err(Error::from))?;
     }
     let initramfs = enter()?;
     delete(initramfs);
@@ -58,18 +61,19 @@ pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallib
         [init].into_iter().chain(boot.start.arguments.iter().map(AsRef::as_ref)).collect();
     let environment: Vec<&CStr> = boot.start.environment.iter().map(AsRef::as_ref).collect();
     let cause = uapi::process::execve(init, &arguments, &environment);
-    Err(Error::Call { action: "execute", object: init.to_string_lossy().into_owned(), cause })
+    Err(Failure::Call { action: "execute", object: init.to_string_lossy().into_owned(), cause }
+        .into())
 }
 
 /// Moves `/sysroot` onto `/` and goes there; the initramfs stays reachable by the descriptor alone.
 fn enter() -> Result<OwnedFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let initramfs = rustix::fs::open("/", flags, Mode::empty())
-        .map_err(Error::call("open", "the initramfs"))?;
-    rustix::process::chdir(SYSROOT).map_err(Error::call("enter", SYSROOT))?;
-    rustix::mount::mount_move(".", "/").map_err(Error::call("move onto /", SYSROOT))?;
-    rustix::process::chroot(".").map_err(Error::call("chroot into", SYSROOT))?;
-    rustix::process::chdir("/").map_err(Error::call("enter", "/"))?;
+        .map_err(Failure::call("open", "the initramfs"))?;
+    rustix::process::chdir(SYSROOT).map_err(Failure::call("enter", SYSROOT))?;
+    rustix::mount::mount_move(".", "/").map_err(Failure::call("move onto /", SYSROOT))?;
+    rustix::process::chroot(".").map_err(Failure::call("chroot into", SYSROOT))?;
+    rustix::process::chdir("/").map_err(Failure::call("enter", "/"))?;
     Ok(initramfs)
 }
 
@@ -129,7 +133,7 @@ impl Boot {
         for image in self.images.clone() {
             let Some(inside) = image.inside else { continue };
             let bound = root.bind_into(image.target, inside);
-            self.tolerate(bound.map_err(Error::Mount))?;
+            self.tolerate(bound.map_err(Error::from))?;
         }
         Ok(())
     }

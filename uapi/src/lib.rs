@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The kernel interfaces that rustix lacks, one file per kernel header, and the C library's `malloc` and `fork`.
+//! The kernel interfaces that rustix lacks, one file per kernel header, and what stands in for a runtime: the heap,
+//! `fork`, `execve`.
 //!
 //! This is the only crate with unsafe code (beside the C entry of `init`). It decides nothing and logs nothing:
-//! every function is one call of the kernel or of the C library with its arguments typed.
+//! every function is one call of the kernel with its arguments typed.
 
 #![no_std]
 #![expect(unsafe_code, reason = "this crate is the fence around it")]
 
+pub mod clock;
 pub mod loop_device;
 pub mod memory;
 pub mod process;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `fork` and `execve`, which rustix leaves to the C library.
+//! `fork` and `execve`, which rustix keeps to itself.
 
 extern crate alloc;
 
@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
+use rustix::fd::BorrowedFd;
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
 
@@ -25,11 +26,17 @@ pub enum Fork {
 ///
 /// Every program of ours has one thread, so the child may do whatever the parent may.
 pub fn fork() -> Result<Fork> {
-    // SAFETY: the process has one thread (PID 1 starts none): no lock can be held by another at the fork.
-    let pid = unsafe { libc::fork() };
-    match pid {
-        0 => Ok(Fork::Child),
-        pid => Pid::from_raw(pid).filter(|_| pid > 0).map(Fork::Parent).ok_or_else(errno),
+    let zero: libc::c_ulong = 0;
+    // The system call itself: the C library's fork takes care of locks and handlers that nobody here has.
+    // SAFETY: without CLONE_VM the child has a copy of everything, its stack included; the process has one thread (PID
+    // 1 starts none), so no lock can be held by another at the fork.
+    let pid = unsafe {
+        libc::syscall(libc::SYS_clone, libc::c_long::from(libc::SIGCHLD), zero, zero, zero, zero)
+    };
+    match i32::try_from(pid) {
+        Ok(0) => Ok(Fork::Child),
+        Ok(pid) => Pid::from_raw(pid).filter(|_| pid > 0).map(Fork::Parent).ok_or_else(errno),
+        Err(_) => Err(errno()),
     }
 }
 
@@ -44,6 +51,12 @@ pub fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> Errno 
 
 fn pointers(strings: &[&CStr]) -> Vec<*const c_char> {
     strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Descriptor 2, wherever it leads: the console, for the kernel's first program.
+pub fn stderr() -> BorrowedFd<'static> {
+    // SAFETY: no program of ours closes descriptor 2; if it was never open, writing gives EBADF and nothing else.
+    unsafe { BorrowedFd::borrow_raw(2) }
 }
 
 /// Ends this process at once, without the C library's exit handlers.
