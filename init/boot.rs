@@ -13,7 +13,7 @@ use mount::wait::Deadline;
 
 use crate::cmdline::Cmdline;
 use crate::data::Data;
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::report::Report;
 use crate::revision::Image;
 use crate::switch_root::Start;
@@ -113,12 +113,12 @@ impl Boot {
     }
 
     /// Something that a committed slot boots without. In a trial it is a failure: that is what a trial is for.
-    pub(crate) fn degraded(&mut self, what: String) -> Result<(), Error> {
+    pub(crate) fn degraded(&mut self, what: Error) -> Result<(), Error> {
         if self.cmdline.trial {
-            return Err(Failure::Degraded(what).into());
+            return Err(what);
         }
         log::warn!("{what}; booting on");
-        self.report.degraded(what);
+        self.report.degraded(what.to_string());
         Ok(())
     }
 
@@ -126,7 +126,7 @@ impl Boot {
     pub(crate) fn tolerate<T>(&mut self, result: Result<T, Error>) -> Result<Option<T>, Error> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(why) => self.degraded(why.to_string()).map(|()| None),
+            Err(why) => self.degraded(why).map(|()| None),
         }
     }
 }
@@ -140,6 +140,5 @@ fn facts(cmdline: &Cmdline, release: &str) -> String {
 
 /// Understands a device name of the command line.
 pub(crate) fn device_name(parameter: &'static str, value: &str) -> Result<DeviceName, Error> {
-    let wrong = |cause| Failure::Parameter { name: parameter, value: value.into(), cause };
-    value.parse().map_err(|why: mount::device::ParseError| wrong(why.to_string()).into())
+    value.parse().map_err(|why| Error::new(format_args!("cannot use {parameter}={value}: {why}")))
 }

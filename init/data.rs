@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The data partition: waited for, repaired where its superblock asks for it, mounted, and kept for the booted system.
 
-use alloc::format;
-use alloc::string::String;
+use core::fmt;
 
 use mount::block::BlockDevice;
 use mount::filesystem::{self, Options};
@@ -13,7 +12,7 @@ use rustix::process::WaitOptions;
 use uapi::process::Fork;
 
 use crate::boot::{Boot, device_name};
-use crate::error::{Error, Failure};
+use crate::error::Error;
 
 /// Where the data partition is mounted; `/run` moves with it into the new root.
 pub(crate) const DATA: &str = "/run/pivot/data";
@@ -46,13 +45,16 @@ impl Boot {
         let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
         self.report.stage("wait_for_data");
         self.repair(&device)?;
-        crate::file::create_dirs(DATA).map_err(Failure::call("make", DATA))?;
+        crate::file::create_dirs(DATA).map_err(Error::call("make", DATA))?;
         let options = Options { kinds: None, read_only: false, data: None };
         let mounted = filesystem::mount(&device.node, DATA, &options)?;
         self.data = Some(Data { read_only: mounted.read_only });
         self.report.fact("data", &device.node);
         if mounted.read_only {
-            self.degraded(format!("{} ({given}) can only be mounted read-only", device.node))?;
+            self.degraded(Error::new(format_args!(
+                "{} ({given}) can only be mounted read-only",
+                device.node
+            )))?;
         }
         self.report.stage("mount_data");
         Ok(())
@@ -68,25 +70,31 @@ impl Boot {
         let outcome = if rustix::fs::access(E2FSCK, Access::EXEC_OK).is_ok() {
             self.e2fsck(&device.node)
         } else {
-            Err(format!("{} has file system errors and the initramfs has no {E2FSCK}", device.node))
+            Err(Error::new(format_args!(
+                "{} has file system errors and the initramfs has no {E2FSCK}",
+                device.node
+            )))
         };
         match outcome {
-            Ok(done) => log::warn!("{done}"),
+            Ok(()) => log::warn!("{E2FSCK} -p {}: errors mended", device.node),
             Err(why) => self.degraded(why)?,
         }
         Ok(())
     }
 
     /// `e2fsck -p`: mends what can be mended without a person. Ended at the deadline.
-    fn e2fsck(&self, node: &str) -> Result<String, String> {
-        let path = alloc::ffi::CString::new(node).map_err(|_| format!("cannot check {node}"))?;
+    fn e2fsck(&self, node: &str) -> Result<(), Error> {
+        let path = alloc::ffi::CString::new(node)
+            .map_err(|_| Error::new(format_args!("cannot check {node}")))?;
+        let failed =
+            |how: fmt::Arguments<'_>| Err(Error::new(format_args!("{E2FSCK} -p {node} {how}")));
         let child = match uapi::process::fork() {
             Ok(Fork::Parent(child)) => child,
             Ok(Fork::Child) => {
                 uapi::process::execve(c"/sbin/e2fsck", &[c"e2fsck", c"-p", &path], &[]);
                 uapi::process::exit(127)
             }
-            Err(why) => return Err(format!("cannot fork {E2FSCK}: {}", errno::text(why))),
+            Err(why) => return Err(Error::call("fork", E2FSCK)(why)),
         };
         let status = loop {
             match rustix::process::waitpid(Some(child), WaitOptions::NOHANG) {
@@ -95,14 +103,14 @@ impl Boot {
                     let tick = rustix::fs::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
                     let _ = rustix::thread::nanosleep(&tick);
                 }
-                _ => return Err(format!("{E2FSCK} {node} did not end in time")),
+                _ => return failed(format_args!("did not end in time")),
             }
         };
         // e2fsck(8): 1 errors corrected, 2 and restart wanted (a root that is mounted), 4 errors left, 8 and up no check.
         match status {
-            Some(0..=3) => Ok(format!("{E2FSCK} -p {node}: errors mended")),
-            Some(status) => Err(format!("{E2FSCK} -p {node} left errors (exit status {status})")),
-            None => Err(format!("{E2FSCK} {node} was killed")),
+            Some(0..=3) => Ok(()),
+            Some(status) => failed(format_args!("left errors (exit status {status})")),
+            None => failed(format_args!("was killed")),
         }
     }
 }

@@ -52,9 +52,9 @@ impl Boot {
         }
         log::debug!("{count} early modules of {directory}");
         if self.watchdog.is_none() && matches!(self.cmdline.watchdog, WatchdogWish::Arm(_)) {
-            self.degraded(
-                "there is no watchdog to arm: no /dev/watchdog0 after the early modules".into(),
-            )?;
+            self.degraded(Error::new(format_args!(
+                "there is no watchdog to arm: no /dev/watchdog0 after the early modules"
+            )))?;
         }
         self.report.stage("early_modules");
         Ok(())

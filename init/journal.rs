@@ -3,16 +3,15 @@
 //! fallback. A steady boot writes nothing.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use bootsel::log::{self as records, Record};
-use mount::errno;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::boot::Boot;
 use crate::data::{DATA, Data};
+use crate::error::Error;
 use crate::file;
 
 /// What is recorded.
@@ -41,10 +40,9 @@ impl Event {
 
 impl Data {
     /// Writes one record, synchronously, into the place of the oldest.
-    pub(crate) fn journal(&self, event: Event, boot: &Boot, message: &str) -> Result<(), String> {
+    pub(crate) fn journal(&self, event: Event, boot: &Boot, message: &str) -> Result<(), Error> {
         let path = format!("{DATA}/pivot/log/init.log");
-        let cannot = |what, why| format!("cannot {what} {path}: {}", errno::text(why));
-        let log = read(&path).map_err(|why| cannot("read", why))?;
+        let log = read(&path).map_err(Error::call("read", &path))?;
         let record = Record {
             counter: 0,
             boot_id: file::attribute("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
@@ -59,11 +57,9 @@ impl Data {
         let flags = OFlags::WRONLY | OFlags::DSYNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let open = rustix::fs::open(path.as_str(), flags, Mode::empty());
         let written = open.and_then(|file| rustix::io::pwrite(file, &bytes, offset));
-        match written {
-            Ok(count) if count == bytes.len() => Ok(()),
-            Ok(_) => Err(cannot("write all of a record to", Errno::IO)),
-            Err(why) => Err(cannot("write", why)),
-        }
+        let complete =
+            written.and_then(|count| if count == bytes.len() { Ok(()) } else { Err(Errno::IO) });
+        complete.map_err(Error::call("write a record to", &path))
     }
 
     /// Whether the one-shot fallback was used and no boot came to its end since. Also where the log cannot be

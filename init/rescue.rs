@@ -9,7 +9,7 @@ use uapi::process::Fork;
 
 use crate::boot::Boot;
 use crate::cmdline::Rescue;
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::journal::Event;
 
 /// How long the reason stays on the screen before the restart, in seconds.
@@ -26,10 +26,10 @@ pub(crate) fn end(mut boot: Boot, why: &Error) -> ! {
         boot.journal(Event::TrialFailed, &format!("after stage {stage}: {why}"));
         restart(&boot)
     }
-    if let Failure::OtherSlot(reason) = &**why {
-        log::error!("rescue: {reason}; starting the other slot once");
+    if why.wants_other_slot() {
+        log::error!("rescue: {why}; starting the other slot once");
         // The count must be on the disk first: a fallback that is not counted could go on for ever.
-        if boot.journal(Event::Fallback, reason) {
+        if boot.journal(Event::Fallback, &format!("{why}")) {
             restart_other_slot(&boot);
         }
         log::error!("rescue: the fallback could not be counted in the log, so it is not done");
@@ -97,8 +97,8 @@ fn shell(boot: &mut Boot) {
 fn run_shell() -> Result<(), Error> {
     let shell = c"/bin/sh";
     rustix::fs::access("/bin/sh", rustix::fs::Access::EXEC_OK)
-        .map_err(Failure::call("execute", "/bin/sh"))?;
-    match uapi::process::fork().map_err(Failure::call("fork for", "/bin/sh"))? {
+        .map_err(Error::call("execute", "/bin/sh"))?;
+    match uapi::process::fork().map_err(Error::call("fork for", "/bin/sh"))? {
         Fork::Parent(child) => loop {
             match rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()) {
                 Err(rustix::io::Errno::INTR) => {}

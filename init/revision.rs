@@ -9,16 +9,17 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt::{self, Display};
 
 use bootsel::choose::{self, Candidate, Choice, Facts, State};
 use bootsel::manifest::{self, Manifest, RevisionId};
+use mount::image;
 use mount::new_root::Root;
-use mount::{errno, image};
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 
 use crate::boot::Boot;
 use crate::data::DATA;
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::{file, switch_root};
 
 /// Where the images of the running kernel's modules and of the firmware are mounted.
@@ -41,15 +42,13 @@ impl Boot {
     /// Mounts the images of the revision that can be booted. Without `pivot.revision=` there is none.
     pub(crate) fn open_revision(&mut self) -> Result<(), Error> {
         let Some(given) = self.cmdline.revision.clone() else { return Ok(()) };
-        let wrong = |cause: String| Failure::Parameter {
-            name: "pivot.revision",
-            value: given.clone(),
-            cause,
+        let wrong = |cause: &dyn Display| {
+            Error::new(format_args!("cannot use pivot.revision={given}: {cause}"))
         };
         let wanted: RevisionId =
-            given.parse().map_err(|why: manifest::BadRevisionId| wrong(why.to_string()))?;
+            given.parse().map_err(|why: manifest::BadRevisionId| wrong(&why))?;
         if self.data.is_none() {
-            return Err(wrong("there is no pivot.data= that it could lie on".into()).into());
+            return Err(wrong(&"there is no pivot.data= that it could lie on"));
         }
         let mut candidates = vec![look_at(&wanted, &self.release)];
         if !matches!(first_state(&candidates), Some(State::Complete | State::NoModulesImage)) {
@@ -77,15 +76,15 @@ impl Boot {
                     log::info!("revision {id}");
                     self.report.fact("revision", id.as_str());
                     self.revision = Some(id.to_string());
-                    return degraded.map_or(Ok(()), |what| self.degraded(what));
+                    return degraded.map_or(Ok(()), |what| self.degraded(what.into()));
                 }
-                Err(why) if again => return Err(Failure::Revision(why).into()),
+                Err(why) if again => return Err(why),
                 Err(why) => {
                     log::warn!("revision {id}: {why}");
                     if tried.is_empty() && candidates.len() == 1 {
                         candidates.extend(others(wanted, &self.release));
                     }
-                    mark_broken(&mut candidates, &id, why, self.images_have_root());
+                    mark_broken(&mut candidates, &id, &why, self.images_have_root());
                     self.unmount_images();
                     tried.push(id);
                 }
@@ -108,25 +107,21 @@ impl Boot {
         };
         match choose::revision(&facts) {
             Choice::Boot { id, degraded } => Ok((id, degraded)),
-            Choice::OtherSlot { reason, .. } => Err(Failure::OtherSlot(reason).into()),
-            Choice::Rescue { reason } | Choice::Fail { reason } => {
-                Err(Failure::Revision(reason).into())
-            }
+            Choice::OtherSlot { reason, .. } => Err(Error::other_slot(reason)),
+            Choice::Rescue { reason } | Choice::Fail { reason } => Err(reason.into()),
         }
     }
 
     /// Mounts the root image first: whether it is usable decides what a broken other image means.
-    fn mount_images(&mut self, id: &RevisionId, tolerant: bool) -> Result<(), String> {
+    fn mount_images(&mut self, id: &RevisionId, tolerant: bool) -> Result<(), Error> {
         let directory = directory(id);
         let root_wanted = self.cmdline.pivot_root.is_none();
         if root_wanted && file_exists(&directory, manifest::ROOT) {
             self.mount_image(&directory, manifest::ROOT, self.root_target(), None)?;
-            let root = Root::open(self.root_target()).map_err(|why| why.to_string())?;
-            switch_root::find_init(&root, self.cmdline.init.as_deref()).map_err(|why| {
-                // Without an init this is no root.
-                self.unmount_images();
-                why.to_string()
-            })?;
+            let root = Root::open(self.root_target())?;
+            let init = switch_root::find_init(&root, self.cmdline.init.as_deref());
+            // Without an init this is no root.
+            init.inspect_err(|_| self.unmount_images())?;
         }
         let modules = manifest::modules_image(&self.release).unwrap_or_default();
         let others = [
@@ -152,14 +147,14 @@ impl Boot {
         name: &str,
         target: &'static str,
         inside: Option<&'static str>,
-    ) -> Result<(), String> {
-        image::squashfs(&format!("{directory}/{name}"), target).map_err(|why| why.to_string())?;
+    ) -> Result<(), Error> {
+        image::squashfs(&format!("{directory}/{name}"), target)?;
         self.images.push(Image { target, inside });
         if target == MODULES
             && rustix::fs::access(format!("{MODULES}/{}", self.release), rustix::fs::Access::EXISTS)
                 .is_err()
         {
-            return Err(format!("{name} holds no directory {}", self.release));
+            return Err(Error::new(format_args!("{name} holds no directory {}", self.release)));
         }
         Ok(())
     }
@@ -181,9 +176,9 @@ fn first_state(candidates: &[Candidate]) -> Option<&State> {
     candidates.first().map(|candidate| &candidate.state)
 }
 
-fn mark_broken(candidates: &mut [Candidate], id: &RevisionId, reason: String, root_usable: bool) {
+fn mark_broken(candidates: &mut [Candidate], id: &RevisionId, why: &Error, root_usable: bool) {
     for candidate in candidates.iter_mut().filter(|candidate| candidate.id == *id) {
-        candidate.state = State::Broken { reason: reason.clone(), root_usable };
+        candidate.state = State::Broken { reason: why.to_string(), root_usable };
     }
 }
 
@@ -206,19 +201,20 @@ fn others(wanted: &RevisionId, release: &str) -> Vec<Candidate> {
 fn look_at(id: &RevisionId, release: &str) -> Candidate {
     let (version, state) = match read_manifest(id) {
         Ok(manifest) => (manifest.version().unwrap_or_default(), check(id, &manifest, release)),
-        Err(reason) => (0, State::Broken { reason, root_usable: false }),
+        Err(why) => (0, State::Broken { reason: why.to_string(), root_usable: false }),
     };
     Candidate { id: id.clone(), version, state }
 }
 
-fn read_manifest(id: &RevisionId) -> Result<Manifest, String> {
+fn read_manifest(id: &RevisionId) -> Result<Manifest, Error> {
     let path = format!("{}/{}", directory(id), manifest::NAME);
     let bytes = file::read(&path, manifest::MAX_BYTES.saturating_add(1))
-        .map_err(|why| format!("cannot read {path}: {}", errno::text(why)))?;
-    let parsed = Manifest::parse(&bytes).map_err(|why| format!("{path}: {why}"))?;
+        .map_err(Error::call("read", &path))?;
+    let parsed =
+        Manifest::parse(&bytes).map_err(|why| Error::new(format_args!("{path}: {why}")))?;
     match parsed.revision() {
         Some(named) if named == *id => Ok(parsed),
-        _ => Err(format!("{path} is the manifest of another revision")),
+        _ => Err(Error::new(format_args!("{path} is the manifest of another revision"))),
     }
 }
 
@@ -227,9 +223,9 @@ fn check(id: &RevisionId, manifest: &Manifest, release: &str) -> State {
     let mut root_usable = manifest.file(manifest::ROOT).is_some();
     let mut reasons: Vec<String> = Vec::new();
     for file in &manifest.files {
-        if let Err(reason) = check_file(&directory, file) {
+        if let Err(why) = check_file(&directory, file) {
             root_usable &= file.name != manifest::ROOT;
-            reasons.push(reason);
+            reasons.push(why.to_string());
         }
     }
     if !reasons.is_empty() {
@@ -240,22 +236,23 @@ fn check(id: &RevisionId, manifest: &Manifest, release: &str) -> State {
 }
 
 /// Presence, size and the squashfs superblock.
-fn check_file(directory: &str, wanted: &manifest::File) -> Result<(), String> {
+fn check_file(directory: &str, wanted: &manifest::File) -> Result<(), Error> {
     let path = format!("{directory}/{}", wanted.name);
-    let cannot = |why| format!("cannot read {path}: {}", errno::text(why));
+    let bad = |what: fmt::Arguments<'_>| Err(Error::new(format_args!("{path} {what}")));
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path.as_str(), flags, Mode::empty()).map_err(cannot)?;
-    let stat = rustix::fs::fstat(&file).map_err(cannot)?;
+    let file = rustix::fs::open(path.as_str(), flags, Mode::empty())
+        .map_err(Error::call("read", &path))?;
+    let stat = rustix::fs::fstat(&file).map_err(Error::call("read", &path))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(format!("{path} is not a file"));
+        return bad(format_args!("is not a file"));
     }
     if u64::try_from(stat.st_size) != Ok(wanted.bytes) {
-        return Err(format!("{path} has {} bytes instead of {}", stat.st_size, wanted.bytes));
+        return bad(format_args!("has {} bytes instead of {}", stat.st_size, wanted.bytes));
     }
     let mut magic = [0; 4];
-    let read = rustix::io::pread(&file, &mut magic, 0).map_err(cannot)?;
+    let read = rustix::io::pread(&file, &mut magic, 0).map_err(Error::call("read", &path))?;
     if wanted.name.ends_with(".squashfs") && magic.get(..read) != Some(SQUASHFS) {
-        return Err(format!("{path} is no squashfs"));
+        return bad(format_args!("is no squashfs"));
     }
     Ok(())
 }

@@ -11,12 +11,13 @@ use mount::{errno, overlay, wait};
 use crate::boot::{Boot, device_name};
 use crate::cmdline::Overlay;
 use crate::data::DATA;
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::file;
 use crate::switch_root::SYSROOT;
 
 /// The read-only root under an overlay.
 const LOWER: &str = "/run/pivot/lower";
+const NO_ROOT: &str = "no root file system: the command line has no root=, pivot.root= or pivot.data= with a revision";
 /// The tmpfs of a volatile overlay.
 const VOLATILE: &str = "/run/pivot/volatile";
 
@@ -28,7 +29,7 @@ impl Boot {
 
     /// Mounts the root, unless the revision's image is mounted already, and lays the overlay over it.
     pub(crate) fn mount_root(&mut self) -> Result<Root, Error> {
-        file::create_dirs(SYSROOT).map_err(Failure::call("make", SYSROOT))?;
+        file::create_dirs(SYSROOT).map_err(Error::call("make", SYSROOT))?;
         if !self.images.iter().any(|image| image.inside.is_none()) {
             self.mount_root_device()?;
         }
@@ -45,13 +46,13 @@ impl Boot {
     fn mount_root_device(&mut self) -> Result<(), Error> {
         let ours = self.cmdline.pivot_root.clone().map(|value| ("pivot.root", value));
         let given = ours.or_else(|| self.cmdline.root.clone().map(|value| ("root", value)));
-        let (parameter, value) = given.ok_or(Failure::NoRoot)?;
+        let (parameter, value) = given.ok_or_else(|| Error::new(format_args!("{NO_ROOT}")))?;
         let name = device_name(parameter, &value)?;
         let delay = i64::from(self.cmdline.rootdelay).min(self.deadline.left().tv_sec);
         crate::rescue::sleep(delay);
         let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
         let target = self.root_target();
-        file::create_dirs(target).map_err(Failure::call("make", target))?;
+        file::create_dirs(target).map_err(Error::call("make", target))?;
         let options = Options {
             kinds: self.cmdline.rootfstype.as_deref(),
             // Nothing is written below an overlay.
@@ -65,7 +66,7 @@ impl Boot {
     }
 
     fn mount_volatile(&mut self) -> Result<(), Error> {
-        file::create_dirs(VOLATILE).map_err(Failure::call("make", VOLATILE))?;
+        file::create_dirs(VOLATILE).map_err(Error::call("make", VOLATILE))?;
         filesystem::tmpfs(VOLATILE, "mode=0755")?;
         self.mount_overlay(VOLATILE)?;
         self.report.fact("overlay", "volatile");
@@ -91,14 +92,16 @@ impl Boot {
                 Err(why) => format!("{why}"),
             },
         };
-        self.degraded(format!("no persistent overlay: {failed}; changes will be lost"))?;
+        self.degraded(Error::new(format_args!(
+            "no persistent overlay: {failed}; changes will be lost"
+        )))?;
         self.mount_volatile()
     }
 
     fn mount_overlay(&self, base: &str) -> Result<(), Error> {
         let (upper, work) = (format!("{base}/upper"), format!("{base}/work"));
         for directory in [&upper, &work] {
-            file::create_dirs(directory).map_err(Failure::call("make", directory))?;
+            file::create_dirs(directory).map_err(Error::call("make", directory))?;
         }
         Ok(overlay::mount(LOWER, &upper, &work, SYSROOT)?)
     }
@@ -112,13 +115,13 @@ impl Boot {
         let base = if from_image { crate::revision::MODULES } else { "/lib/modules" };
         let tree = match modules::Tree::open(base, &self.release) {
             Ok(tree) => tree,
-            Err(why) => return self.degraded(format!("{why}")),
+            Err(why) => return self.degraded(why.into()),
         };
         for name in self.cmdline.modules.clone() {
             let options = |module: &str| self.cmdline.module_options(module);
             match tree.load(&name, &options) {
                 Ok(count) => log::debug!("module {name}: {count} inserted"),
-                Err(why) => self.degraded(format!("{why}"))?,
+                Err(why) => self.degraded(why.into())?,
             }
         }
         self.report.stage("modules");

@@ -5,7 +5,6 @@
 //! the chroot is not decoration: without it the booted system lives in a chroot and the kernel refuses it every user
 //! namespace (`current_chrooted()` in kernel/user_namespace.c).
 
-use alloc::borrow::ToOwned;
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -14,10 +13,9 @@ use core::ffi::CStr;
 use mount::new_root::Root;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
-use rustix::io::Errno;
 
 use crate::boot::Boot;
-use crate::error::{Error, Failure};
+use crate::error::Error;
 use crate::{file, report};
 
 /// Where the new root waits.
@@ -32,15 +30,12 @@ pub(crate) fn find_init(root: &Root, wanted: Option<&str>) -> Result<CString, Er
     let candidates = wanted.map_or_else(|| INITS.to_vec(), |path| [path].to_vec());
     for path in &candidates {
         if root.exists(path) {
-            let nul = |_| Failure::Call {
-                action: "use",
-                object: (*path).to_owned(),
-                cause: Errno::INVAL,
-            };
-            return Ok(CString::new(*path).map_err(nul)?);
+            return CString::new(*path)
+                .map_err(|_| Error::new(format_args!("cannot execute {path}")));
         }
     }
-    Err(Failure::NoInit { tried: candidates.join(" ") }.into())
+    let tried = candidates.join(" ");
+    Err(Error::new(format_args!("no init in the root file system: tried {tried}")))
 }
 
 /// Enters `root` and becomes its `init`. Returns only the reason why that failed.
@@ -61,19 +56,18 @@ pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallib
         [init].into_iter().chain(boot.start.arguments.iter().map(AsRef::as_ref)).collect();
     let environment: Vec<&CStr> = boot.start.environment.iter().map(AsRef::as_ref).collect();
     let cause = uapi::process::execve(init, &arguments, &environment);
-    Err(Failure::Call { action: "execute", object: init.to_string_lossy().into_owned(), cause }
-        .into())
+    Err(Error::call("execute", &init.to_string_lossy())(cause))
 }
 
 /// Moves `/sysroot` onto `/` and goes there; the initramfs stays reachable by the descriptor alone.
 fn enter() -> Result<OwnedFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let initramfs = rustix::fs::open("/", flags, Mode::empty())
-        .map_err(Failure::call("open", "the initramfs"))?;
-    rustix::process::chdir(SYSROOT).map_err(Failure::call("enter", SYSROOT))?;
-    rustix::mount::mount_move(".", "/").map_err(Failure::call("move onto /", SYSROOT))?;
-    rustix::process::chroot(".").map_err(Failure::call("chroot into", SYSROOT))?;
-    rustix::process::chdir("/").map_err(Failure::call("enter", "/"))?;
+        .map_err(Error::call("open", "the initramfs"))?;
+    rustix::process::chdir(SYSROOT).map_err(Error::call("enter", SYSROOT))?;
+    rustix::mount::mount_move(".", "/").map_err(Error::call("move onto /", SYSROOT))?;
+    rustix::process::chroot(".").map_err(Error::call("chroot into", SYSROOT))?;
+    rustix::process::chdir("/").map_err(Error::call("enter", "/"))?;
     Ok(initramfs)
 }
 
@@ -156,7 +150,7 @@ impl Start {
         expect(dead_code, reason = "no C entry on the host")
     )]
     pub(crate) fn new(arguments: &[&CStr], environment: &[&CStr]) -> Self {
-        let owned = |strings: &[&CStr]| strings.iter().map(|&s| s.to_owned()).collect();
+        let owned = |strings: &[&CStr]| strings.iter().map(|&s| CString::from(s)).collect();
         Self {
             arguments: owned(arguments.get(1..).unwrap_or_default()),
             environment: owned(environment),

@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use uapi::process::Fork;
 
 use crate::cmdline::WatchdogWish;
+use crate::error::Error;
 use crate::file;
 
 /// The node of the first watchdog and the older name of the same device.
@@ -37,7 +38,7 @@ impl Watchdog {
     /// Arms the watchdog that the command line wishes, or takes a running one over.
     ///
     /// `Ok(None)`: there is none to arm yet, or none is wished.
-    pub(crate) fn open(wish: WatchdogWish, deadline: &Deadline) -> Result<Option<Self>, String> {
+    pub(crate) fn open(wish: WatchdogWish, deadline: &Deadline) -> Result<Option<Self>, Error> {
         let running = || file::attribute(STATE).as_deref() == Some("active");
         let wanted = match wish {
             WatchdogWish::Off => return Ok(None),
@@ -49,7 +50,7 @@ impl Watchdog {
         Self::arm(device, wanted, deadline).map(Some)
     }
 
-    fn arm(device: OwnedFd, wanted: Option<u32>, deadline: &Deadline) -> Result<Self, String> {
+    fn arm(device: OwnedFd, wanted: Option<u32>, deadline: &Deadline) -> Result<Self, Error> {
         if let Some(seconds) = wanted.and_then(|s| i32::try_from(s).ok()) {
             if let Err(why) = uapi::watchdog::set_timeout(device.as_fd(), seconds) {
                 log::warn!(
@@ -62,7 +63,7 @@ impl Watchdog {
             let _ = uapi::watchdog::enable_card(device.as_fd());
         }
         let seconds = uapi::watchdog::get_timeout(device.as_fd())
-            .map_err(|why| format!("cannot read the watchdog's timeout: {}", errno::text(why)))?;
+            .map_err(Error::call("read the timeout of", "the watchdog"))?;
         if let Some(asked) = wanted.filter(|&s| i64::from(s) != i64::from(seconds)) {
             log::warn!("watchdog: asked for {asked} s, the driver works with {seconds} s");
         }
@@ -90,7 +91,7 @@ impl Watchdog {
     }
 
     /// Feeds without a deadline from now on: a person works in a rescue shell and asked for it.
-    pub(crate) fn feed_for_ever(&mut self) -> Result<(), String> {
+    pub(crate) fn feed_for_ever(&mut self) -> Result<(), Error> {
         self.stop_feeding();
         let seconds = uapi::watchdog::get_timeout(self.device.as_fd()).unwrap_or(1);
         self.feeder = Some(feed(&self.device, seconds, None)?);
@@ -98,12 +99,12 @@ impl Watchdog {
     }
 }
 
-fn open_node() -> Result<Option<OwnedFd>, String> {
+fn open_node() -> Result<Option<OwnedFd>, Error> {
     for node in NODES {
         match rustix::fs::open(node, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
             Ok(device) => return Ok(Some(device)),
             Err(Errno::NOENT | Errno::NODEV | Errno::NXIO) => {}
-            Err(why) => return Err(format!("cannot open {node}: {}", errno::text(why))),
+            Err(why) => return Err(Error::call("open", node)(why)),
         }
     }
     Ok(None)
@@ -116,7 +117,7 @@ fn identity(device: &OwnedFd) -> String {
 }
 
 /// Forks the child that feeds three times per timeout until the deadline.
-fn feed(device: &OwnedFd, seconds: i32, deadline: Option<&Deadline>) -> Result<Pid, String> {
+fn feed(device: &OwnedFd, seconds: i32, deadline: Option<&Deadline>) -> Result<Pid, Error> {
     match uapi::process::fork() {
         Ok(Fork::Parent(feeder)) => Ok(feeder),
         Ok(Fork::Child) => {
@@ -128,6 +129,6 @@ fn feed(device: &OwnedFd, seconds: i32, deadline: Option<&Deadline>) -> Result<P
             }
             uapi::process::exit(0)
         }
-        Err(why) => Err(format!("cannot fork the watchdog's feeder: {}", errno::text(why))),
+        Err(why) => Err(Error::call("fork", "the watchdog's feeder")(why)),
     }
 }
