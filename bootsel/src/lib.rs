@@ -1,2 +1,21 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Which slot boots: the formats and the decisions. What the image builder writes and what init and
+//! the device tool read is this one code.
+//!
+//! Pure: bytes and plain values in, bytes and plain values out. No I/O, no clock, no allocation that
+//! a hostile disk could choose the size of, and nothing here panics: PID 1 runs it.
 #![no_std]
-//! stub
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod choose;
+pub mod log;
+pub mod manifest;
+pub mod ptable;
+pub mod slot;
+
+pub use slot::Slot;

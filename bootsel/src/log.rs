@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `/pivot/log/init.log` on DATA: a ring of 64 records of 512 bytes in a file that never changes its
+//! size, so that writing needs no free space and a cut of power hurts one record. `strings` reads it:
+//!
+//! ```text
+//! pivot crc=1a2b3c4d counter=7 boot_id=5c9b.. slot=a revision=12 event=booted message=..
+//! ```
+//!
+//! The checksum stands at byte 10 and covers what follows it, to the end of the 512 bytes. There is
+//! no clock: the counter gives the order. It also gives the place, counter modulo 64, which holds
+//! across its wrap. The log is a witness and decides nothing but the one-shot fallback.
+
+use crate::{ptable::crc32, slot, slot::Slot};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+
+/// Bytes of a record: what a disk writes at once.
+pub const RECORD_BYTES: usize = 512;
+/// Records in the ring. A power of two: the counter's wrap must not move the places.
+pub const RECORDS: usize = 64;
+/// Bytes of the file.
+pub const BYTES: usize = RECORD_BYTES * RECORDS;
+
+/// The event written when all is done but executing the new init.
+pub const BOOTED: &str = "booted";
+/// The event written before the one-shot reboot into the other slot. Where it cannot be written
+/// there must be no such reboot: nothing would count it.
+pub const FALLBACK: &str = "fallback";
+
+/// `pivot crc=` and eight digits.
+const CRC_END: usize = 18;
+/// Longest boot id, revision and event. A message has 240 bytes at least.
+const WORD_BYTES: usize = 64;
+
+/// One thing that happened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Place in the order; wraps. Chosen by [`next`].
+    pub counter: u32,
+    /// `/proc/sys/kernel/random/boot_id`: which boot it happened in.
+    pub boot_id: String,
+    /// The booted slot, where it was known.
+    pub slot: Option<Slot>,
+    /// The revision; empty where there was none.
+    pub revision: String,
+    /// One word: [`BOOTED`], [`FALLBACK`], or any other.
+    pub event: String,
+    /// Free text for a person, on one line.
+    pub message: String,
+}
+
+impl Record {
+    /// `None` for what is torn, was never written, or stands where its counter does not belong.
+    fn parse(bytes: &[u8; RECORD_BYTES], place: usize) -> Option<Self> {
+        let (head, body) = bytes.split_first_chunk::<CRC_END>()?;
+        if !head.starts_with(b"pivot crc=") || head.as_slice() != checksum(body).as_bytes() {
+            return None;
+        }
+        let line = body.split(|byte| *byte == b'\n').next()?;
+        let mut rest = core::str::from_utf8(line).ok()?.strip_prefix(' ')?;
+        let mut field = |key| {
+            let (value, after) = rest.strip_prefix(key)?.split_once(' ')?;
+            rest = after;
+            Some(value)
+        };
+        let record = Self {
+            counter: field("counter=")?.parse().ok()?,
+            boot_id: field("boot_id=")?.to_owned(),
+            slot: Slot::from_cmdline(field("slot=")?).ok()?,
+            revision: field("revision=")?.to_owned(),
+            event: field("event=")?.to_owned(),
+            message: rest.strip_prefix("message=")?.to_owned(),
+        };
+        (place_of(record.counter) == place).then_some(record)
+    }
+
+    fn to_bytes(&self) -> [u8; RECORD_BYTES] {
+        let mut body = format!(" counter={} boot_id=", self.counter);
+        push_word(&mut body, &self.boot_id);
+        body.push_str(" slot=");
+        body.push_str(self.slot.map_or(slot::PLACEHOLDER, Slot::as_str));
+        body.push_str(" revision=");
+        push_word(&mut body, &self.revision);
+        body.push_str(" event=");
+        push_word(&mut body, &self.event);
+        body.push_str(" message=");
+        for char in self.message.chars() {
+            // One byte stays for the newline.
+            if body.len() + char.len_utf8() >= RECORD_BYTES - CRC_END {
+                break;
+            }
+            body.push(if char.is_control() { ' ' } else { char });
+        }
+        body.push('\n');
+        let mut body = body.into_bytes();
+        body.resize(RECORD_BYTES - CRC_END, 0);
+        let mut record = [0; RECORD_BYTES];
+        let text = checksum(&body);
+        for (to, from) in record.iter_mut().zip(text.as_bytes().iter().chain(&body)) {
+            *to = *from;
+        }
+        record
+    }
+}
+
+/// What is left of the records, oldest first: at most the last 64. Torn ones and garbage are skipped;
+/// bytes past the ring are not looked at.
+pub fn parse(log: &[u8]) -> Vec<Record> {
+    let places = log.as_chunks::<RECORD_BYTES>().0.iter().take(RECORDS).enumerate();
+    let parsed = places.filter_map(|(place, bytes)| Record::parse(bytes, place));
+    let records: Vec<Record> = parsed.collect();
+    let Some(newest) = newest(&records) else { return records };
+    // No sort: across the wrap two counters have no order, and its code is larger than this file's.
+    let last = (0..64).rev().map(|back| newest.wrapping_sub(back));
+    let find = |counter| records.iter().find(|record| record.counter == counter).cloned();
+    last.filter_map(find).collect()
+}
+
+/// Where the next record goes in the file, and its bytes: words are cut to 64 bytes, the message to
+/// what fits, and what would break the line is replaced. It takes the place of the oldest. `None`
+/// where the file is shorter than the ring: writing would have to find space.
+pub fn next(log: &[u8], mut record: Record) -> Option<(u64, [u8; RECORD_BYTES])> {
+    if log.len() < BYTES {
+        return None;
+    }
+    record.counter = newest(&parse(log)).map_or(0, |newest| newest.wrapping_add(1));
+    let offset = place_of(record.counter).checked_mul(RECORD_BYTES)?;
+    Some((u64::try_from(offset).ok()?, record.to_bytes()))
+}
+
+/// Whether the one-shot reboot into the other slot was used and no boot came to its end since, in
+/// either slot: two slots that both cannot boot must not send the device to and fro forever.
+pub fn fallback_used(records: &[Record]) -> bool {
+    let mut newest_first = records.iter().rev().map(|record| record.event.as_str());
+    newest_first.find(|event| [BOOTED, FALLBACK].contains(event)) == Some(FALLBACK)
+}
+
+fn newest(records: &[Record]) -> Option<u32> {
+    let newer = |a: u32, b: u32| if b.wrapping_sub(a) < 1 << 31 { b } else { a };
+    records.iter().map(|record| record.counter).reduce(newer)
+}
+
+fn place_of(counter: u32) -> usize {
+    usize::try_from(counter).unwrap_or(0) % RECORDS
+}
+
+fn checksum(body: &[u8]) -> String {
+    format!("pivot crc={:08x}", crc32(body))
+}
+
+fn push_word(line: &mut String, word: &str) {
+    for char in word.chars().take(WORD_BYTES) {
+        line.push(if char.is_ascii_graphic() { char } else { '_' });
+    }
+}
+
+#[cfg(test)]
+mod tests;

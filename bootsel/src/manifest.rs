@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `revisions/<id>/manifest`: what a revision is and which files it consists of.
+//!
+//! ```text
+//! format=1
+//! revision=2026.11-3
+//! version=42
+//! any_other_key=value
+//!
+//! <sha256, 64 lower-case hex digits>  <bytes>  <name>
+//! ```
+//!
+//! There is one way to write a manifest, so that what was signed and what was parsed are the same:
+//! `Display` of what `parse` accepted gives back the very bytes.
+
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use core::{fmt, str::FromStr};
+
+/// File name of the manifest in a revision's directory.
+pub const NAME: &str = "manifest";
+/// File name of its minisign signature.
+pub const SIGNATURE: &str = "manifest.minisig";
+/// File name of the root file system image.
+pub const ROOT: &str = "root.squashfs";
+/// File name of the image of `/lib/firmware`.
+pub const FIRMWARE: &str = "firmware.squashfs";
+
+/// A manifest is at most this long: some 90 bytes for each of [`MAX_FILES`] files, and keys.
+pub const MAX_BYTES: usize = 64 * 1024;
+/// More files than any revision has; names are compared with each other, so the number is bounded.
+pub const MAX_FILES: usize = 256;
+/// Likewise for the keys.
+pub const MAX_KEYS: usize = 128;
+
+const FORMAT: &str = "1";
+/// `format`, `revision` and `version`, in this order.
+const REQUIRED_KEYS: usize = 3;
+
+/// Name of a revision and of its directory: `[A-Za-z0-9][A-Za-z0-9._+-]{0,63}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RevisionId(String);
+
+impl RevisionId {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RevisionId {
+    type Err = BadRevisionId;
+
+    fn from_str(text: &str) -> Result<Self, BadRevisionId> {
+        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let fits = text.len() <= 64 && text.bytes().all(is_name_byte);
+        if first && fits { Ok(Self(text.to_owned())) } else { Err(BadRevisionId) }
+    }
+}
+
+impl fmt::Display for RevisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Text that cannot name a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadRevisionId;
+
+impl BadRevisionId {
+    const TEXT: &str = "not a revision: 1 to 64 of A-Z a-z 0-9 . _ + -, first a letter or digit";
+}
+
+impl fmt::Display for BadRevisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::TEXT)
+    }
+}
+
+impl core::error::Error for BadRevisionId {}
+
+/// One file of a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Hash of the content.
+    pub sha256: [u8; 32],
+    /// Length of the content.
+    pub bytes: u64,
+    /// `[A-Za-z0-9._+-]{1,128}`, no leading dot: never a path.
+    pub name: String,
+}
+
+impl fmt::Display for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.sha256 {
+            write!(f, "{byte:02x}")?;
+        }
+        write!(f, "  {}  {}", self.bytes, self.name)
+    }
+}
+
+/// A parsed manifest. Whoever fills one by hand parses its text once before using it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// In the order of the file: `format`, `revision`, `version`, then others, known or not.
+    pub keys: Vec<(String, String)>,
+    /// In the order of the file.
+    pub files: Vec<File>,
+}
+
+impl Manifest {
+    /// A manifest without files.
+    pub fn new(revision: &RevisionId, version: u64) -> Self {
+        let version = format!("{version}");
+        let keys = [("format", FORMAT), ("revision", revision.as_str()), ("version", &version)];
+        let keys = keys.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Self { keys: Vec::from(keys), files: Vec::new() }
+    }
+
+    /// Reads a whole manifest.
+    ///
+    /// # Errors
+    /// At the first thing that is not exactly as the format says.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.len() > MAX_BYTES {
+            return Err(Error::TooLong);
+        }
+        let text = core::str::from_utf8(bytes)
+            .map_err(|why| Error::Line(line_at(bytes, why.valid_up_to()), "not utf-8"))?;
+        let truncated = Error::Line(line_at(bytes, bytes.len()), "ends too early");
+        let body = text.strip_suffix('\n').ok_or(truncated)?;
+        let mut manifest = Self { keys: Vec::new(), files: Vec::new() };
+        let mut blank = false;
+        for (line, number) in body.split('\n').zip(1..) {
+            let added = if blank {
+                manifest.add_file(line)
+            } else if line.is_empty() && manifest.keys.len() >= REQUIRED_KEYS {
+                blank = true;
+                Ok(())
+            } else {
+                manifest.add_key(line)
+            };
+            added.map_err(|problem| Error::Line(number, problem))?;
+        }
+        if blank { Ok(manifest) } else { Err(truncated) }
+    }
+
+    /// The file of that name.
+    pub fn file(&self, name: &str) -> Option<&File> {
+        self.files.iter().find(|file| file.name == name)
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.keys.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The revision: there in every manifest that was parsed.
+    pub fn revision(&self) -> Option<RevisionId> {
+        self.get("revision")?.parse().ok()
+    }
+
+    /// The version: there in every manifest that was parsed. The higher one is newer.
+    pub fn version(&self) -> Option<u64> {
+        number(self.get("version")?)
+    }
+
+    fn add_key(&mut self, line: &str) -> Result<(), &'static str> {
+        let (key, value) = line.split_once('=').ok_or("not key=value")?;
+        match (self.keys.len(), key) {
+            (0, "format") if value == FORMAT => {}
+            (0, "format") => return Err("unknown format, format=1 is known here"),
+            (0, _) => return Err("the first key is not format"),
+            (1, "revision") => {
+                value.parse::<RevisionId>().map_err(|_| BadRevisionId::TEXT)?;
+            }
+            (1, _) => return Err("the second key is not revision"),
+            (2, "version") => {
+                number(value).ok_or("version is not a number of 64 bits")?;
+            }
+            (2, _) => return Err("the third key is not version"),
+            (MAX_KEYS.., _) => return Err("too many keys"),
+            _ if key.is_empty() || !key.bytes().all(is_name_byte) => {
+                return Err("key has characters other than A-Z a-z 0-9 . _ + -");
+            }
+            _ if value.chars().any(char::is_control) => return Err("value has control characters"),
+            _ if self.get(key).is_some() => return Err("key is there twice"),
+            _ => {}
+        }
+        self.keys.push((key.to_owned(), value.to_owned()));
+        Ok(())
+    }
+
+    fn add_file(&mut self, line: &str) -> Result<(), &'static str> {
+        if self.files.len() >= MAX_FILES {
+            return Err("too many files");
+        }
+        let mut fields = line.splitn(5, ' ');
+        // What is missing is empty, and nothing of a file may be.
+        let fields = [(); 5].map(|()| fields.next().unwrap_or(""));
+        let [hash, "", bytes, "", name] = fields else {
+            return Err("not sha256, size and name with two spaces between them");
+        };
+        let file = File {
+            sha256: sha256(hash).ok_or("sha256 is not 64 lower-case hex digits")?,
+            bytes: number(bytes).ok_or("size is not a number of 64 bits")?,
+            name: file_name(name).ok_or("not a file name that a revision may have")?.to_owned(),
+        };
+        if self.file(name).is_some() {
+            return Err("file name is there twice");
+        }
+        self.files.push(file);
+        Ok(())
+    }
+}
+
+impl fmt::Display for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, value) in &self.keys {
+            writeln!(f, "{key}={value}")?;
+        }
+        writeln!(f)?;
+        self.files.iter().try_for_each(|file| writeln!(f, "{file}"))
+    }
+}
+
+/// File name of the image with the modules of that kernel release (`uname -r`). `None` where the
+/// release cannot be part of a file name.
+pub fn modules_image(release: &str) -> Option<String> {
+    let name = format!("modules_{release}.squashfs");
+    (!release.is_empty() && file_name(&name).is_some()).then_some(name)
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-')
+}
+
+/// The manifest and its signature are no files of a revision: nothing it lists may replace them.
+fn file_name(name: &str) -> Option<&str> {
+    let fits = (1..=128).contains(&name.len()) && name.bytes().all(is_name_byte);
+    let taken = name.starts_with('.') || name == NAME || name == SIGNATURE;
+    (fits && !taken).then_some(name)
+}
+
+/// A number in the one way it is written: no sign (`str::parse` takes `+1`), no leading zero.
+fn number(text: &str) -> Option<u64> {
+    let canonical = text == "0" || !text.starts_with(['0', '+']);
+    if canonical { text.parse().ok() } else { None }
+}
+
+fn sha256(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    let (digits, rest) = text.as_bytes().as_chunks::<2>();
+    if digits.len() != hash.len() || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in hash.iter_mut().zip(digits) {
+        *byte = nibble(*high)? << 4 | nibble(*low)?;
+    }
+    Some(hash)
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+/// Number of the line, from 1, that the byte at this offset is on.
+fn line_at(bytes: &[u8], offset: usize) -> usize {
+    1 + bytes.iter().take(offset).filter(|byte| **byte == b'\n').count()
+}
+
+/// Why bytes are not a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Longer than [`MAX_BYTES`].
+    TooLong,
+    /// The number of the line, from 1, and what is wrong there.
+    Line(usize, &'static str),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "manifest is longer than {MAX_BYTES} bytes"),
+            Self::Line(number, problem) => write!(f, "manifest line {number}: {problem}"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Partition tables: MBR and GPT, reading and writing. Reading takes what Linux takes
+//! (`block/partitions/{msdos,efi}.c`): a table that the kernel made partitions of is not refused
+//! here. Writing refuses whatever a later reader could doubt.
+
+pub mod gpt;
+pub mod mbr;
+
+use core::{fmt, str::FromStr};
+
+/// A GUID in the byte order of the disk: the first three fields are little-endian.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guid([u8; 16]);
+
+/// Where each byte of the text stands on the disk.
+const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+
+impl Guid {
+    /// All zero: no type, an unused entry.
+    pub const NIL: Self = Self([0; 16]);
+
+    /// From the bytes on the disk.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes on the disk.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+impl FromStr for Guid {
+    type Err = BadGuid;
+
+    fn from_str(text: &str) -> Result<Self, BadGuid> {
+        let mut bytes = [0; 16];
+        let mut digits = text.chars();
+        for (position, disk) in ORDER.into_iter().enumerate() {
+            if matches!(position, 4 | 6 | 8 | 10) && digits.next() != Some('-') {
+                return Err(BadGuid);
+            }
+            for _ in 0..2 {
+                let digit = digits.next().and_then(|digit| digit.to_digit(16)).ok_or(BadGuid)?;
+                let byte = bytes.get_mut(disk).ok_or(BadGuid)?;
+                *byte = *byte << 4 | u8::try_from(digit).map_err(|_| BadGuid)?;
+            }
+        }
+        if digits.next().is_none() { Ok(Self(bytes)) } else { Err(BadGuid) }
+    }
+}
+
+impl fmt::Display for Guid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, disk) in ORDER.into_iter().enumerate() {
+            if matches!(position, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{:02x}", self.0.get(disk).copied().unwrap_or(0))?;
+        }
+        Ok(())
+    }
+}
+
+/// Text that is no GUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadGuid;
+
+impl fmt::Display for BadGuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a guid: hex digits as 8-4-4-4-12")
+    }
+}
+
+impl core::error::Error for BadGuid {}
+
+/// CRC-32 as GPT, zlib and Ethernet have it (reflected polynomial 0xedb88320). Without a table: what
+/// is summed here is 32 KiB at most in a boot.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
+        }
+    }
+    !crc
+}
+
+/// Why bytes are no partition table, or why one cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Logical sectors have 512, 1024, 2048 or 4096 bytes.
+    SectorSize(usize),
+    /// No `EFI PART` where the header should be.
+    NoHeader,
+    /// A size of the header that is too small or does not fit the sector.
+    HeaderSize,
+    /// The header's checksum does not match.
+    HeaderCrc,
+    /// The header says that it lies somewhere else.
+    Misplaced(u64),
+    /// First and last usable sector.
+    Usable(u64, u64),
+    /// Number and size of the entries.
+    Entries(u32, u32),
+    /// The entries lie over a header or past the last sector that can be numbered.
+    EntriesPlace(u64),
+    /// Fewer bytes than the entries have.
+    EntriesShort,
+    /// The entries' checksum does not match.
+    EntriesCrc,
+    /// Too few sectors for the two tables.
+    DiskTooSmall(u64),
+    /// A partition number that the table has no entry for, or that is there twice.
+    Number(u32),
+    /// A partition that is empty, without a type, or not inside the usable sectors.
+    Range(u32),
+    /// Two partitions that share sectors.
+    Overlap(u32, u32),
+    /// A partition without a GUID, or with that of another one.
+    PartitionGuid(u32),
+    /// A name longer than 36 UTF-16 units or with a NUL.
+    Name(u32),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SectorSize(bytes) => write!(f, "gpt: no disk has sectors of {bytes} bytes"),
+            Self::NoHeader => f.write_str("gpt: no header"),
+            Self::HeaderSize => f.write_str("gpt: the header's size is wrong"),
+            Self::HeaderCrc => f.write_str("gpt: checksum of the header does not match"),
+            Self::Misplaced(lba) => write!(f, "gpt: header belongs to sector {lba}"),
+            Self::Usable(first, last) => write!(f, "gpt: usable sectors {first} to {last}"),
+            Self::Entries(number, size) => write!(f, "gpt: {number} entries of {size} bytes"),
+            Self::EntriesPlace(lba) => write!(f, "gpt: entries cannot lie at sector {lba}"),
+            Self::EntriesShort => f.write_str("gpt: entries are cut off"),
+            Self::EntriesCrc => f.write_str("gpt: checksum of the entries does not match"),
+            Self::DiskTooSmall(sectors) => {
+                write!(f, "a disk of {sectors} sectors has no room for the partition tables")
+            }
+            Self::Number(number) => write!(f, "partition {number}: no such number, or twice"),
+            Self::Range(number) => {
+                write!(f, "partition {number}: empty, without a type, or outside of the disk")
+            }
+            Self::Overlap(one, other) => write!(f, "partitions {one} and {other} overlap"),
+            Self::PartitionGuid(number) => {
+                write!(f, "partition {number}: guid is nil or not unique")
+            }
+            Self::Name(number) => write!(f, "partition {number}: name is too long or has a nul"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// The bytes at an offset, `None` where there are not so many.
+fn bytes_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+    bytes.get(offset..)?.first_chunk().copied()
+}
+
+fn le32(bytes: &[u8], offset: usize) -> Option<u32> {
+    bytes_at(bytes, offset).map(u32::from_le_bytes)
+}
+
+fn le64(bytes: &[u8], offset: usize) -> Option<u64> {
+    bytes_at(bytes, offset).map(u64::from_le_bytes)
+}
+
+/// Overwrites from an offset on; what would lie past the end is left out.
+fn put(bytes: &mut [u8], offset: usize, new: &[u8]) {
+    for (to, from) in bytes.iter_mut().skip(offset).zip(new) {
+        *to = *from;
+    }
+}
+
+#[cfg(test)]
+mod tests;
