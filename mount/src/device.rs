@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The ways to name a block device: those of the kernel's `root=`, and UUID= and LABEL= of a filesystem.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
+/// A device as it was named; displays as it was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceName {
+    typed: String,
+    by: By,
+}
+
+/// What a device is found by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// `PARTUUID=`: the GUID of a GPT entry or the `SSSSSSSS-NN` of an MBR partition, and how many partitions
+    /// further on the same disk (`/PARTNROFF=`).
+    PartUuid(String, i32),
+    /// `PARTLABEL=`: the name of a GPT entry.
+    PartLabel(String),
+    /// `UUID=` of a filesystem.
+    Uuid(String),
+    /// `LABEL=` of a filesystem.
+    Label(String),
+    /// `/dev/NAME`: the node's name below /dev.
+    Node(String),
+    /// `MAJ:MIN`, or both in one hexadecimal number.
+    Number(u32, u32),
+}
+
+impl DeviceName {
+    /// What the device is found by.
+    pub fn by(&self) -> &By {
+        &self.by
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.typed)
+    }
+}
+
+impl FromStr for DeviceName {
+    type Err = ParseError;
+
+    fn from_str(typed: &str) -> Result<DeviceName, ParseError> {
+        by(typed).map(|by| DeviceName { typed: typed.to_string(), by }).ok_or(ParseError)
+    }
+}
+
+/// No way to name a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseError;
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "not PARTUUID=, PARTLABEL=, UUID=, LABEL=, /dev/NAME, MAJOR:MINOR or a hex number",
+        )
+    }
+}
+
+impl core::error::Error for ParseError {}
+
+fn by(typed: &str) -> Option<By> {
+    if let Some((key, value)) = typed.split_once('=').filter(|(key, _)| !key.contains('/')) {
+        return tagged(key, value);
+    }
+    if let Some(rest) = typed.strip_prefix("/dev/disk/by-") {
+        let (key, value) = rest.split_once('/')?;
+        return tagged(&key.to_ascii_uppercase(), &unescape(value));
+    }
+    match typed.strip_prefix("/dev/") {
+        Some(node) => (!node.is_empty()).then(|| By::Node(node.to_string())),
+        None => number(typed),
+    }
+}
+
+fn tagged(key: &str, value: &str) -> Option<By> {
+    let text = value.to_string();
+    match key {
+        _ if value.is_empty() => None,
+        "PARTUUID" => partition_uuid(value),
+        "PARTLABEL" => Some(By::PartLabel(text)),
+        "UUID" => Some(By::Uuid(text)),
+        "LABEL" => Some(By::Label(text)),
+        _ => None,
+    }
+}
+
+fn partition_uuid(value: &str) -> Option<By> {
+    let (uuid, offset) = match value.split_once('/') {
+        Some((uuid, rest)) => (uuid, rest.strip_prefix("PARTNROFF=")?.parse().ok()?),
+        None => (value, 0),
+    };
+    // A GUID, or the "%08x-%02x" of disk signature and partition number.
+    let known = is_hex(uuid, &[8, 4, 4, 4, 12]) || is_hex(uuid, &[8, 2]);
+    known.then(|| By::PartUuid(uuid.to_string(), offset))
+}
+
+fn is_hex(text: &str, groups: &[usize]) -> bool {
+    text.split('-').map(str::len).eq(groups.iter().copied())
+        && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
+}
+
+fn number(typed: &str) -> Option<By> {
+    if let Some((major, minor)) = typed.split_once(':') {
+        return Some(By::Number(major.parse().ok()?, minor.parse().ok()?));
+    }
+    let hex = typed.strip_prefix("0x").unwrap_or(typed);
+    let device = u32::from_str_radix(hex, 16).ok()?;
+    // new_decode_dev of linux/kdev_t.h: 12 bits of major between 8 low and 12 high bits of minor.
+    Some(By::Number((device & 0xf_ff00) >> 8, (device & 0xff) | ((device >> 12) & 0xf_ff00)))
+}
+
+// udev writes what is not plain in a link's name as \xHH.
+fn unescape(name: &str) -> String {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = rest.strip_prefix(b"\\x").and_then(|rest| rest.split_first_chunk::<2>());
+        let byte = hex.and_then(|(hex, after)| {
+            let hex = core::str::from_utf8(hex).ok()?;
+            Some((u8::from_str_radix(hex, 16).ok()?, after))
+        });
+        let (byte, after) = byte.unwrap_or((*first, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(typed: &str, expected: Option<By>) {
+        let name: Option<DeviceName> = typed.parse().ok();
+        assert_eq!(name.as_ref().map(DeviceName::by), expected.as_ref(), "{typed}");
+        if let Some(name) = name {
+            assert_eq!(name.to_string(), typed);
+        }
+    }
+
+    fn partition(uuid: &str, offset: i32) -> Option<By> {
+        Some(By::PartUuid(uuid.into(), offset))
+    }
+
+    // Documentation/admin-guide/kernel-parameters.txt, root=, and early_lookup_bdev() of block/early-lookup.c.
+    #[test]
+    fn as_the_kernel_takes_them() {
+        let guid = "0FC63DAF-8483-4772-8e79-3d69d8477de4";
+        check(&alloc::format!("PARTUUID={guid}"), partition(guid, 0));
+        check("PARTUUID=8a3f1c02-02", partition("8a3f1c02-02", 0));
+        check("PARTUUID=8a3f1c02-02/PARTNROFF=1", partition("8a3f1c02-02", 1));
+        check("PARTUUID=8a3f1c02-02/PARTNROFF=-1", partition("8a3f1c02-02", -1));
+        check("PARTLABEL=root b", Some(By::PartLabel("root b".into())));
+        check("/dev/mmcblk0p2", Some(By::Node("mmcblk0p2".into())));
+        check("/dev/cciss/c0d0p1", Some(By::Node("cciss/c0d0p1".into())));
+        check("179:2", Some(By::Number(179, 2)));
+        check("0801", Some(By::Number(8, 1)));
+        check("b302", Some(By::Number(179, 2)));
+        // new_encode_dev(MKDEV(259, 0x10005))
+        check("0x10010305", Some(By::Number(259, 0x10005)));
+        check("254:1048575", Some(By::Number(254, 1_048_575)));
+    }
+
+    #[test]
+    fn by_filesystem_and_as_udev_links_them() {
+        check("UUID=ABCD-1234", Some(By::Uuid("ABCD-1234".into())));
+        check("LABEL=a=b/c", Some(By::Label("a=b/c".into())));
+        check("/dev/disk/by-uuid/ABCD-1234", Some(By::Uuid("ABCD-1234".into())));
+        check("/dev/disk/by-partuuid/8a3f1c02-02", partition("8a3f1c02-02", 0));
+        check("/dev/disk/by-partlabel/my\\x20data", Some(By::PartLabel("my data".into())));
+        check("/dev/disk/by-label/\\xc3\\xa4\\x2fx\\xz", Some(By::Label("ä/x\\xz".into())));
+        check("/dev/a=b", Some(By::Node("a=b".into())));
+    }
+
+    #[test]
+    fn refused() {
+        let not_guid = "PARTUUID=0fc63daf-8483-4772-8e79-3d69d8477dex";
+        for typed in ["", "/dev/", "/dev", "sda1", "PARTUUID=", "PARTUUID=1-2", not_guid, "LABEL="]
+        {
+            check(typed, None);
+        }
+        for typed in ["PARTUUID=8a3f1c02-02/PARTNROFF=", "PARTUUID=8a3f1c02-02/x", "a:b", "1:2:3"] {
+            check(typed, None);
+        }
+        for typed in
+            ["/dev/disk/by-path/x", "ID=x", "PARTUUID=8a3f1c02-2", "ubi0:root", "123456789"]
+        {
+            check(typed, None);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Mounts inside the new root, whose links are not ours to trust.
+//!
+//! /lib may be an absolute link to /usr/lib, and is then meant inside the new root; a link out of it leads nowhere.
+//! So every destination is resolved by openat2(2) with `RESOLVE_IN_ROOT` (Linux 5.6) and mounted on by its descriptor
+//! with move_mount(2) (Linux 5.2), which needs no /proc.
+
+use alloc::format;
+use alloc::string::String;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use crate::{Error, file};
+
+/// The new root, mounted but not yet `/`.
+#[derive(Debug)]
+pub struct Root {
+    directory: OwnedFd,
+    path: String,
+}
+
+impl Root {
+    /// Opens the root mounted on `path`.
+    pub fn open(path: &str) -> Result<Root, Error> {
+        let directory = file::open_with(path, OFlags::PATH | OFlags::DIRECTORY)?;
+        Ok(Root { directory, path: path.into() })
+    }
+
+    /// Moves the mount `source` onto the directory `inside` of the new root.
+    pub fn move_into(&self, source: &str, inside: &str) -> Result<(), Error> {
+        self.directory(inside)
+            .and_then(|target| {
+                let flags = MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+                move_mount(CWD, source, target, "", flags)
+            })
+            .map_err(|errno| Error::mount(source, &self.name(inside), "move", errno))
+    }
+
+    /// Shows the directory `source` also as the directory `inside` of the new root.
+    pub fn bind_into(&self, source: &str, inside: &str) -> Result<(), Error> {
+        self.directory(inside)
+            .and_then(|target| {
+                let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+                let tree = open_tree(CWD, source, clone)?;
+                let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH
+                    | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+                move_mount(tree, "", target, "", flags)
+            })
+            .map_err(|errno| Error::mount(source, &self.name(inside), "bind", errno))
+    }
+
+    /// Whether there is `inside`, links followed as the new root will follow them.
+    pub fn exists(&self, inside: &str) -> bool {
+        self.resolve(inside, OFlags::PATH).is_ok()
+    }
+
+    /// Creates the directory `inside`, mode 755, whose parent is there. It may be there itself.
+    pub fn create_dir(&self, inside: &str) -> Result<(), Error> {
+        let (parent, name) = inside.trim_end_matches('/').rsplit_once('/').unwrap_or((".", inside));
+        self.directory(if parent.is_empty() { "." } else { parent })
+            .and_then(|parent| mkdirat(parent, name, Mode::from_raw_mode(0o755)))
+            .or_else(|errno| if errno == Errno::EXIST { Ok(()) } else { Err(errno) })
+            .map_err(|errno| Error::file("create", &self.name(inside), errno))
+    }
+
+    fn directory(&self, inside: &str) -> Result<OwnedFd, Errno> {
+        self.resolve(inside, OFlags::PATH | OFlags::DIRECTORY)
+    }
+
+    fn resolve(&self, inside: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let flags = flags | OFlags::CLOEXEC;
+        openat2(self.directory.as_fd(), inside, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+    }
+
+    fn name(&self, inside: &str) -> String {
+        format!("{}/{}", self.path, inside.trim_start_matches('/'))
+    }
+}
