@@ -1,2 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Kernel modules: from a name to the files to load, in order, and into the kernel.
+//!
+//! A [`Tree`] is one directory of `/lib/modules` as depmod leaves it. The image builder resolves the early modules
+//! with it, init the ones that `pivot.modules=` names: one resolver, which libkmod judges (`tests/oracle.rs`).
+//!
+//! What libkmod does and this deliberately does not: no modprobe.d (no `options`, `install` or `blacklist` lines;
+//! options come from the command line, as for a driver that is built in), no removal, no `symbol:` lookups.
+
 #![no_std]
-//! stub
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod error;
+#[cfg(test)]
+mod fixture;
+mod glob;
+mod index;
+mod insert;
+mod order;
+mod tree;
+
+use alloc::format;
+use alloc::string::String;
+
+use rustix::fs::{Mode, OFlags};
+
+pub use error::Error;
+pub use insert::insert;
+pub use tree::Tree;
+
+/// The paths in the file `early` of an initramfs, in the order to load: one a line, relative to the directory of the
+/// release. Empty lines and those that begin with `#` are left out.
+pub fn early(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// The name by which the kernel knows the module: `kernel/fs/nls/nls_iso8859-1.ko.xz` is `nls_iso8859_1`.
+pub fn module_name(path_or_name: &str) -> String {
+    let base = path_or_name.rsplit('/').next().unwrap_or(path_or_name);
+    // As kbuild and libkmod: a name ends at its first dot.
+    base.split('.').next().unwrap_or(base).replace('-', "_")
+}
+
+/// Tells the kernel to look for firmware in `path` first. `sys` is where sysfs is mounted.
+///
+/// # Errors
+/// Where sysfs is not mounted, the kernel has no firmware loader, or the path is longer than 255 bytes.
+#[doc(alias = "firmware_class.path")]
+pub fn set_firmware_path(sys: &str, path: &str) -> Result<(), Error> {
+    let parameter = format!("{sys}/module/firmware_class/parameters/path");
+    let cannot = |errno| Error::file("write", &parameter, errno);
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(parameter.as_str(), flags, Mode::empty()).map_err(cannot)?;
+    // No newline: the kernel would take it as part of the path (module_param_string). One write is one value.
+    rustix::io::write(&file, path.as_bytes()).map_err(cannot)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[track_caller]
+    fn name(path: &str, expected: &str) {
+        assert_eq!(module_name(path), expected, "{path}");
+    }
+
+    #[test]
+    fn module_names() {
+        name("ext4", "ext4");
+        name("virtio-blk", "virtio_blk");
+        name("kernel/fs/nls/nls_iso8859-1.ko", "nls_iso8859_1");
+        name("kernel/drivers/block/loop.ko.xz", "loop");
+        name("/lib/modules/6.12.95+deb12-arm64/kernel/lib/crc16.ko.zst", "crc16");
+        name("", "");
+        name("dir/", "");
+        name("..", "");
+        name("é-ü.ko", "é_ü");
+    }
+
+    #[test]
+    fn early_list() {
+        let list = "# watchdog first\nkernel/drivers/watchdog/i6300esb.ko\n\n  \t\r\n  kernel/fs/ext4/ext4.ko \r\n#kernel/no.ko\nlast.ko";
+        let paths: Vec<&str> = early(list).collect();
+        assert_eq!(
+            paths,
+            ["kernel/drivers/watchdog/i6300esb.ko", "kernel/fs/ext4/ext4.ko", "last.ko"]
+        );
+        assert_eq!(early("").count(), 0);
+        assert_eq!(early("# nothing\n").count(), 0);
+    }
+
+    #[test]
+    fn firmware_path() {
+        let sys = tempfile::tempdir().unwrap();
+        let root = sys.path().to_str().unwrap();
+        let message =
+            std::format!("{}", set_firmware_path(root, "/run/pivot/firmware").unwrap_err());
+        let parameter = std::format!("{root}/module/firmware_class/parameters/path");
+        assert_eq!(message, std::format!("cannot write {parameter}: No such file or directory"));
+
+        std::fs::create_dir_all(sys.path().join("module/firmware_class/parameters")).unwrap();
+        std::fs::write(&parameter, "").unwrap();
+        set_firmware_path(root, "/run/pivot/firmware").unwrap();
+        assert_eq!(std::fs::read(&parameter).unwrap(), b"/run/pivot/firmware");
+    }
+}

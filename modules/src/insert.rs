@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `finit_module`: one file into the kernel.
+
+use alloc::borrow::ToOwned;
+use alloc::ffi::CString;
+
+use rustix::ffi::c_int;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::Error;
+
+/// linux/module.h: the kernel decompresses the file itself (Linux 5.17, MODULE_DECOMPRESS), and only what it was built
+/// for, in Debian xz.
+const MODULE_INIT_COMPRESSED_FILE: c_int = 4;
+
+/// Inserts the module in the file `path` with the parameters `options` (`name=value ...`), and says whether it was new:
+/// one that is loaded already is fine.
+///
+/// # Errors
+/// Where the file cannot be opened or the kernel refuses the module.
+#[doc(alias = "finit_module")]
+pub fn insert(path: &str, options: &str) -> Result<bool, Error> {
+    let open = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, open, Mode::empty())
+        .map_err(|errno| Error::file("open", path, errno))?;
+    let refused = |errno| Error::Insert { path: path.to_owned(), errno };
+    // A NUL would cut the options short.
+    let options = CString::new(options).map_err(|_| refused(Errno::INVAL))?;
+    match rustix::system::finit_module(&file, &options, flags(path)) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(errno) => Err(refused(errno)),
+    }
+}
+
+fn flags(path: &str) -> c_int {
+    let compressed = [".ko.xz", ".ko.zst", ".ko.gz"].iter().any(|suffix| path.ends_with(suffix));
+    if compressed { MODULE_INIT_COMPRESSED_FILE } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn compressed_by_suffix() {
+        for (path, expected) in
+            [("a.ko", 0), ("a.ko.xz", 4), ("/x/a.ko.zst", 4), ("a.ko.gz", 4), ("a.xz", 0), ("", 0)]
+        {
+            assert_eq!(flags(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_what_it_could_not_open() {
+        let message = insert("/nonexistent/loop.ko", "").unwrap_err().to_string();
+        assert_eq!(message, "cannot open /nonexistent/loop.ko: No such file or directory");
+    }
+
+    #[test]
+    fn the_kernel_refuses_what_is_no_module() {
+        let file = tempfile::NamedTempFile::with_suffix(".ko").unwrap();
+        std::fs::write(file.path(), "#!/bin/sh\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        // ENOEXEC for root; EPERM for others, or where modules are disabled; ENOSYS in a sandbox or without MODULES.
+        let message = insert(path, "").unwrap_err().to_string();
+        assert!(message.starts_with(&std::format!("cannot insert {path}: ")), "{message}");
+    }
+
+    #[test]
+    fn options_with_a_nul() {
+        let file = tempfile::NamedTempFile::with_suffix(".ko").unwrap();
+        let path = file.path().to_str().unwrap();
+        let expected = Error::Insert { path: path.to_owned(), errno: Errno::INVAL };
+        assert_eq!(insert(path, "a=1\0b=2"), Err(expected));
+    }
+}
