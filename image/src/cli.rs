@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line of `pivot-image`. Exit codes: 0, 1 for an error, 2 for wrong usage (clap's own).
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::compress::Compression;
+use crate::initramfs::Arch;
+use crate::machines::Machine;
+use crate::squashfs::{Codec, Writer};
+
+/// Builds initramfs, squashfs files, revisions and disk images for pivot, and shows what is in them.
+///
+/// Needs no root rights. Equal input gives equal files.
+#[derive(Debug, Parser)]
+#[command(name = "pivot-image", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Keep unpacked kernels and written squashfs files here (default: ~/.cache/pivot/image)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Do everything anew and keep nothing
+    #[arg(long, global = true, conflicts_with = "cache")]
+    pub no_cache: bool,
+    /// Print errors only
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build everything that a configuration describes, a disk image at last
+    Build(Build),
+    /// Build the revision directory that a configuration describes, without a disk image
+    Revision(Build),
+    /// Make the initramfs alone, for an image pipeline of your own
+    Initramfs(Initramfs),
+    /// Make modules_<release>.squashfs of a kernel, and its early modules
+    Modules(Modules),
+    /// Merge directories into firmware.squashfs
+    Firmware(Firmware),
+    /// Show what is in a disk image, initramfs, program, manifest, revision or squashfs file
+    Inspect(Inspect),
+}
+
+/// `build` and `revision`
+#[derive(Debug, Args)]
+pub struct Build {
+    /// The configuration, see docs/example.toml
+    #[arg(value_name = "CONFIG.toml")]
+    pub config: PathBuf,
+    /// Where the files go; made if it is not there
+    #[arg(long, short, value_name = "DIR", default_value = "out")]
+    pub out: PathBuf,
+    /// Print what was made as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `initramfs`
+#[derive(Debug, Args)]
+pub struct Initramfs {
+    /// A program to be PID 1, once per machine (AArch64, ARM); default: the workspace's release build
+    #[arg(long, value_name = "FILE")]
+    pub init: Vec<PathBuf>,
+    /// Whose program is /init
+    #[arg(long, value_enum, default_value_t)]
+    pub arch: Arch,
+    /// A static e2fsck, to be run on a data partition that is marked as having errors
+    #[arg(long, value_name = "FILE")]
+    pub e2fsck: Option<PathBuf>,
+    /// A static shell for pivot.rescue=shell
+    #[arg(long, value_name = "FILE")]
+    pub shell: Option<PathBuf>,
+    /// Append the early modules of this kernel (a package, or a directory with boot/ and lib/modules/)
+    #[arg(long, value_name = "KERNEL")]
+    pub kernel: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would become the help text of the subcommand")]
+    pub early: Early,
+    /// Compression
+    #[arg(long, value_enum, default_value_t)]
+    pub compression: Compression,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE", default_value = "initramfs")]
+    pub out: PathBuf,
+}
+
+/// Which modules are early ones.
+#[derive(Debug, Args)]
+pub struct Early {
+    /// Take the storage and watchdog drivers of this machine
+    #[arg(long, value_enum, value_name = "MACHINE")]
+    pub machine: Vec<Machine>,
+    /// Take this module, too
+    #[arg(long = "early", value_name = "MODULE")]
+    pub modules: Vec<String>,
+}
+
+/// `modules`
+#[derive(Debug, Args)]
+pub struct Modules {
+    /// A kernel package, or a directory with boot/ and lib/modules/<release>/
+    #[arg(value_name = "KERNEL")]
+    pub kernel: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would become the help text of the subcommand")]
+    pub early: Early,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would become the help text of the subcommand")]
+    pub squashfs: Squashfs,
+    /// The directory for modules_<release>.squashfs and early_<release>
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
+}
+
+/// How squashfs files are written.
+#[derive(Debug, Args)]
+pub struct Squashfs {
+    /// Compression; default: the best that the kernel reads
+    #[arg(long, value_enum)]
+    pub compression: Option<Codec>,
+    /// Level of zstd, 1 to 22
+    #[arg(long, value_name = "N")]
+    pub zstd_level: Option<u32>,
+    /// What writes the file
+    #[arg(long, value_enum, default_value_t)]
+    pub writer: Writer,
+}
+
+/// `firmware`
+#[derive(Debug, Args)]
+pub struct Firmware {
+    /// Each is laid over the ones before it
+    #[arg(value_name = "DIR", required = true)]
+    pub directories: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would become the help text of the subcommand")]
+    pub squashfs: Squashfs,
+    /// Check that this kernel reads it (a package or a directory)
+    #[arg(long, value_name = "KERNEL")]
+    pub kernel: Vec<PathBuf>,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE", default_value = "firmware.squashfs")]
+    pub out: PathBuf,
+}
+
+/// `inspect`
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// What to look at
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The TOML file that `pivot-image build` works from. `docs/example.toml` has every key with its meaning.
+//!
+//! Keys that are not known are refused, and relative paths are relative to the file's own directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use bootsel::manifest::RevisionId;
+use serde::Deserialize;
+
+use crate::compress::Compression;
+use crate::initramfs::Arch;
+use crate::machines::Machine;
+use crate::squashfs::{Codec, Writer};
+
+/// All of a configuration file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The disk image is called `NAME.img`; identifiers on the disk are derived from it.
+    pub name: String,
+    /// What writes the squashfs files of modules and firmware.
+    #[serde(default)]
+    pub squashfs: Writer,
+    /// Level for zstd; [`crate::squashfs::ZSTD_LEVEL`] where absent.
+    pub zstd_level: Option<u32>,
+    /// The revision that the image is filled with.
+    pub revision: Revision,
+    /// Partitions and the slots' command line.
+    pub disk: Disk,
+    /// What all kernels share.
+    #[serde(default)]
+    pub initramfs: Initramfs,
+    /// At least one.
+    pub kernel: Vec<Kernel>,
+    /// Absent: no firmware.squashfs.
+    pub firmware: Option<Firmware>,
+    /// Absent: no root.squashfs; the command line names the root then.
+    pub root: Option<Root>,
+}
+
+/// `[revision]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revision {
+    /// Its name.
+    #[serde(deserialize_with = "parsed")]
+    pub id: RevisionId,
+    /// The higher one is newer.
+    pub version: u64,
+}
+
+/// Partition table of the disk.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Table {
+    /// For UEFI.
+    Gpt,
+    /// For the Raspberry Pi: its boot ROMs up to Pi 3 know no other.
+    Mbr,
+}
+
+/// The root is a squashfs: where do writes go?
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Overlay {
+    /// Nowhere.
+    None,
+    /// Into memory, lost at power off.
+    Volatile,
+    /// To DATA.
+    Persistent,
+}
+
+impl Overlay {
+    /// The word of `pivot.overlay=`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Volatile => "volatile",
+            Self::Persistent => "persistent",
+        }
+    }
+}
+
+/// `[disk]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// Kind of partition table.
+    pub table: Table,
+    /// Bytes of partition 1.
+    #[serde(default = "bootsel_size")]
+    pub bootsel_size: Size,
+    /// Bytes of partitions 2 and 3.
+    #[serde(default = "slot_size")]
+    pub slot_size: Size,
+    /// The least for partition 4; it is as large as its content where this is absent.
+    pub data_size: Option<Size>,
+    /// More words for the command line.
+    #[serde(default)]
+    pub cmdline: String,
+    /// `pivot.overlay=`
+    pub overlay: Option<Overlay>,
+}
+
+/// `[initramfs]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Initramfs {
+    /// Of `initramfs` and of each `early_<release>`.
+    #[serde(default)]
+    pub compression: Compression,
+    /// Programs that are PID 1; the workspace's own build where absent.
+    pub init: Option<Vec<PathBuf>>,
+    /// Which machine's program is `/init`.
+    #[serde(default)]
+    pub arch: Arch,
+    /// A static e2fsck.
+    pub e2fsck: Option<PathBuf>,
+    /// A static busybox or another shell for `pivot.rescue=shell`.
+    pub shell: Option<PathBuf>,
+}
+
+/// `[[kernel]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// A Debian package.
+    pub package: Option<PathBuf>,
+    /// Or what unpacking one gives: `boot/` and `lib/modules/<release>/`.
+    pub directory: Option<PathBuf>,
+    /// Whose drivers go into the early set.
+    #[serde(default)]
+    pub machines: Vec<Machine>,
+    /// More modules for the early set.
+    #[serde(default)]
+    pub early: Vec<String>,
+    /// Of `modules_<release>.squashfs`.
+    pub compression: Option<Codec>,
+}
+
+/// `[firmware]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Firmware {
+    /// Each is laid over the ones before it.
+    pub directories: Vec<PathBuf>,
+    /// Of `firmware.squashfs`.
+    pub compression: Option<Codec>,
+}
+
+/// `[root]`: one of three.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Root {
+    /// A squashfs file, taken as it is.
+    pub squashfs: Option<PathBuf>,
+    /// A directory, packed with its owners as they are.
+    pub directory: Option<PathBuf>,
+    /// A tar file; owners need no root rights then.
+    pub tar: Option<PathBuf>,
+    /// Of `root.squashfs`, for the latter two.
+    pub compression: Option<Codec>,
+}
+
+/// A number of bytes: `"128M"`, `"1G"`, in units of 1024; whole MiB, as partitions are.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "String")]
+pub struct Size(pub u64);
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let expected = format!("size {text:?}: expected a number and M or G, as in \"128M\"");
+        let (number, shift) = match (text.strip_suffix('M'), text.strip_suffix('G')) {
+            (Some(number), _) => (number, 20),
+            (_, Some(number)) => (number, 30),
+            _ => return Err(expected),
+        };
+        // 2 TiB are the end of an MBR; nobody has a card of that size
+        let bytes = number.parse::<u64>().ok().filter(|n| (1..=(2 << 40 >> shift)).contains(n));
+        bytes.map(|n| Self(n << shift)).ok_or(expected)
+    }
+}
+
+fn bootsel_size() -> Size {
+    Size(32 << 20)
+}
+
+fn slot_size() -> Size {
+    Size(128 << 20)
+}
+
+/// For types that have `FromStr` and know nothing of serde.
+fn parsed<'de, D: serde::Deserializer<'de>, T>(deserializer: D) -> Result<T, D::Error>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|error| serde::de::Error::custom(format!("{text:?}: {error}")))
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Names the file, the key and what was expected.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read configuration {}", path.display()))?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, base).with_context(|| format!("configuration {}", path.display()))
+    }
+
+    /// Parses the text of a file that lies in `base`.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn parse(text: &str, base: &Path) -> Result<Self> {
+        let mut config: Self = toml::from_str(text)?;
+        config.check()?;
+        config.resolve(base);
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+        ensure!(
+            !self.name.is_empty() && !self.name.starts_with('.') && self.name.bytes().all(plain),
+            "name = {:?}: expected letters, digits, '.', '_', '+' and '-': it is a file name",
+            self.name
+        );
+        ensure!(!self.kernel.is_empty(), "kernel: expected at least one [[kernel]] section");
+        for (number, kernel) in (1..).zip(&self.kernel) {
+            if kernel.package.is_some() == kernel.directory.is_some() {
+                bail!("kernel {number}: expected one of package and directory");
+            }
+        }
+        if let Some(root) = &self.root {
+            let given = [&root.squashfs, &root.directory, &root.tar];
+            let given = given.iter().filter(|path| path.is_some()).count();
+            ensure!(given == 1, "root: expected one of squashfs, directory and tar");
+            if root.squashfs.is_some() && root.compression.is_some() {
+                bail!("root.compression: root.squashfs is taken as it is; remove one of them");
+            }
+        }
+        if let Some(init) = &self.initramfs.init {
+            ensure!(!init.is_empty(), "initramfs.init: expected at least one program");
+        }
+        crate::squashfs::check_level(self.zstd_level).context("zstd_level")
+    }
+
+    /// Makes every path absolute or relative to the current directory.
+    fn resolve(&mut self, base: &Path) {
+        let initramfs = &mut self.initramfs;
+        let firmware = self.firmware.iter_mut().flat_map(|firmware| &mut firmware.directories);
+        let root = self.root.iter_mut();
+        let root = root.flat_map(|r| [&mut r.squashfs, &mut r.directory, &mut r.tar]).flatten();
+        let kernel = self.kernel.iter_mut();
+        let kernel = kernel.flat_map(|k| [&mut k.package, &mut k.directory]).flatten();
+        let programs = [&mut initramfs.e2fsck, &mut initramfs.shell].into_iter().flatten();
+        let init = initramfs.init.iter_mut().flatten();
+        for path in firmware.chain(root).chain(kernel).chain(programs).chain(init) {
+            *path = base.join(&path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `initramfs`: the cpio archive that all kernels of an image share.
+//!
+//! A kernel runs /init. One that cannot (a 32-bit kernel and an AArch64 program: ENOEXEC) goes on to
+//! /sbin/init, as long as the command line has no `init=`: so one archive serves both.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::cpio::Archive;
+use crate::elf::{Facts, Machine};
+
+/// Where the release build of the workspace puts the program.
+const BUILT: &str = "aarch64-unknown-linux-musl/release/init";
+
+/// Which machine's program is /init.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Arch {
+    /// The AArch64 one; an ARM one is /sbin/init.
+    #[default]
+    Aarch64,
+    /// The ARM one, and it is alone: for devices whose kernels are all 32-bit.
+    Armv6,
+}
+
+/// The programs of an initramfs.
+#[derive(Clone, Debug, Default)]
+pub struct Programs {
+    /// PID 1, for one machine or two.
+    pub init: Vec<PathBuf>,
+    /// Which of them is /init.
+    pub arch: Arch,
+    /// To be /sbin/e2fsck.
+    pub e2fsck: Option<PathBuf>,
+    /// To be /bin/sh.
+    pub shell: Option<PathBuf>,
+}
+
+impl Programs {
+    /// Whether 32-bit kernels find theirs at /sbin/init, which an `init=` on the command line would hide.
+    #[must_use]
+    pub fn two_machines(&self) -> bool {
+        self.init.len() > 1
+    }
+}
+
+/// The release build of the workspace that the current directory is in.
+///
+/// # Errors
+/// Says how to make one where there is none.
+pub fn built() -> Result<PathBuf> {
+    let given = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let here = std::env::current_dir().context("there is no current directory")?;
+    let above = here.ancestors().map(|directory| directory.join("target"));
+    let places: Vec<PathBuf> = given.into_iter().chain(above).map(|t| t.join(BUILT)).collect();
+    let found = places.iter().find(|program| program.is_file()).cloned();
+    found.with_context(|| {
+        format!(
+            "no init program given, and none built: looked for {}; build it with\n  \
+             cargo build --release --bin init --target aarch64-unknown-linux-musl\n\
+             or name one (--init, or initramfs.init in the configuration)",
+            places.first().unwrap_or(&PathBuf::from(BUILT)).display()
+        )
+    })
+}
+
+/// The archive, not yet compressed.
+///
+/// # Errors
+/// Names the program that cannot run from an initramfs, and why.
+pub fn archive(programs: &Programs) -> Result<Archive> {
+    let mut archive = Archive::default();
+    for directory in ["dev", "proc", "run", "sys", "sysroot"] {
+        archive.directory(directory);
+    }
+    // The kernel opens it as fds 0 to 2 of PID 1, before devtmpfs is there.
+    archive.character_device("dev/console", 0o600, (5, 1));
+    archive.character_device("dev/null", 0o666, (1, 3));
+    for path in &programs.init {
+        let (data, machine) = program(path)?;
+        let place = place(programs.arch, machine).with_context(|| path.display().to_string())?;
+        if archive.contains(place) {
+            bail!("{}: a second {machine} init, there is one already", path.display());
+        }
+        archive.file(place, 0o755, data);
+    }
+    if !archive.contains("init") {
+        match programs.init.is_empty() {
+            true => bail!("no init program given"),
+            false => bail!(
+                "only an ARM init is given, and a kernel looks for /init first: add an AArch64 one, or put this \
+                 one at /init (--arch armv6, or initramfs.arch = \"armv6\" in the configuration)"
+            ),
+        }
+    }
+    let tools = [("sbin/e2fsck", &programs.e2fsck), ("bin/sh", &programs.shell)];
+    for (place, path) in tools {
+        if let Some(path) = path {
+            archive.file(place, 0o755, program(path)?.0);
+        }
+    }
+    Ok(archive)
+}
+
+/// A program's bytes, when it can run from an initramfs.
+fn program(path: &Path) -> Result<(Vec<u8>, Machine)> {
+    let data = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let facts = Facts::read(&data).with_context(|| path.display().to_string())?;
+    facts.check().with_context(|| path.display().to_string())?;
+    Ok((data, facts.machine))
+}
+
+fn place(arch: Arch, machine: Machine) -> Result<&'static str> {
+    match (arch, machine) {
+        (Arch::Aarch64, Machine::Aarch64) | (Arch::Armv6, Machine::Arm) => Ok("init"),
+        (Arch::Aarch64, Machine::Arm) => Ok("sbin/init"),
+        (Arch::Armv6, Machine::Aarch64) => {
+            bail!("an AArch64 init has no place in an initramfs for armv6 only")
+        }
+        (_, Machine::Other(_)) => bail!("is for {machine}: expected AArch64 or ARM"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::fixture;
+
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn add(&self, name: &str, data: &[u8]) -> PathBuf {
+            let path = self.0.path().join(name);
+            fs::write(&path, data).unwrap();
+            path
+        }
+    }
+
+    #[test]
+    fn machine_decides_the_place() {
+        let files = Files::new();
+        let arm = files.add("arm", &fixture::arm());
+        let aarch64 = files.add("aarch64", &fixture::aarch64(0x10000, None));
+        let both = Programs { init: vec![arm.clone(), aarch64], ..Programs::default() };
+        let archive = super::archive(&both).unwrap();
+        assert!(archive.contains("init") && archive.contains("sbin/init"));
+        assert!(archive.contains("dev/console") && archive.contains("sysroot"));
+        let alone = Programs { init: vec![arm], arch: Arch::Armv6, ..Programs::default() };
+        let archive = super::archive(&alone).unwrap();
+        assert!(archive.contains("init") && !archive.contains("sbin/init"));
+    }
+
+    #[track_caller]
+    fn refused(programs: &Programs, why: &str) {
+        let error = format!("{:#}", archive(programs).unwrap_err());
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let files = Files::new();
+        let arm = files.add("arm", &fixture::arm());
+        let aarch64 = files.add("aarch64", &fixture::aarch64(0x10000, None));
+        let small = files.add("small", &fixture::aarch64(0x1000, None));
+        let script = files.add("script", b"#!/bin/sh\n");
+        let with = |init: &[&PathBuf]| Programs {
+            init: init.iter().map(|path| (*path).clone()).collect(),
+            ..Programs::default()
+        };
+        refused(&with(&[&arm]), "--arch armv6");
+        refused(&with(&[]), "no init program given");
+        refused(&with(&[&aarch64, &aarch64]), "a second AArch64 init");
+        refused(&with(&[&small]), "small: segments are aligned to 0x1000");
+        refused(&with(&[&script]), "script: not an ELF file");
+        refused(&with(&[&PathBuf::from("/no/such")]), "cannot read /no/such");
+        refused(&Programs { arch: Arch::Armv6, ..with(&[&aarch64]) }, "armv6 only");
+        refused(&Programs { e2fsck: Some(small), ..with(&[&aarch64]) }, "small: segments");
+    }
+}

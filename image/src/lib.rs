@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `pivot-image`: what a device boots, made on the host without root rights or loop devices.
+//!
+//! Everything is reproducible: equal input gives equal files, byte for byte.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a host program: it prints, and a panic over an image of its own making is a bug report"
+)]
+
+pub mod build;
+pub mod cache;
+pub mod cli;
+pub mod compress;
+pub mod config;
+pub mod cpio;
+pub mod deb;
+pub mod disk;
+pub mod early;
+pub mod elf;
+pub mod ext4;
+pub mod fat;
+pub mod identity;
+pub mod initramfs;
+pub mod kconfig;
+pub mod kernel;
+pub mod machines;
+pub mod mksquashfs;
+pub mod progress;
+pub mod revision;
+pub mod run;
+pub mod slot;
+pub mod squashfs;
+pub mod tool;
+pub mod tree;

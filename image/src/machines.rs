@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which drivers stand between a kernel and the data partition, per machine. They have to be in the initramfs:
+//! `modules_<release>.squashfs` lies on that partition.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// A named set of drivers.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Machine {
+    /// QEMU's and other hypervisors' virtual machines.
+    Virt,
+    /// Every Raspberry Pi.
+    Raspi,
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Virt => "virt",
+            Self::Raspi => "raspi",
+        })
+    }
+}
+
+/// One driver, under all the names that kernels give it. Those that a kernel has are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Driver {
+    /// Names of the module.
+    pub names: &'static [&'static str],
+    /// Whether a kernel with none of them cannot boot this machine.
+    pub required: bool,
+}
+
+const fn required(names: &'static [&'static str]) -> Driver {
+    Driver { names, required: true }
+}
+
+const fn optional(names: &'static [&'static str]) -> Driver {
+    Driver { names, required: false }
+}
+
+/// What every boot needs: images are loop-mounted squashfs files on an ext4 partition, under an overlay.
+/// Not vfat: init never mounts a boot partition. Softdeps bring in crc32c, without which 6.12's ext4 loads
+/// and then does not mount.
+pub const ALWAYS: &[Driver] =
+    &[required(&["loop"]), required(&["squashfs"]), required(&["ext4"]), required(&["overlay"])];
+
+impl Machine {
+    /// Watchdogs: they are loaded, and the first one armed, before anything else.
+    #[must_use]
+    pub fn watchdogs(self) -> &'static [Driver] {
+        match self {
+            // The only hardware watchdog that -machine virt can have. Debian's 32-bit kernels lack it.
+            Self::Virt => const { &[optional(&["i6300esb"])] },
+            // kernel: drivers/watchdog/bcm2835_wdt.c serves Pi 0 to 5; it also restarts and powers off the board.
+            // Built in by the vendor.
+            Self::Raspi => const { &[required(&["bcm2835_wdt"])] },
+        }
+    }
+
+    /// From the bus to the block device.
+    #[must_use]
+    pub fn storage(self) -> &'static [Driver] {
+        match self {
+            // QEMU: docs/system/arm/virt.rst: virtio on PCIe and on 32 MMIO transports. Other buses of real
+            // UEFI machines (NVMe, AHCI, USB, SCSI) are sets of their own.
+            Self::Virt => const {
+                &[required(&["virtio_pci"]), required(&["virtio_mmio"]), required(&["virtio_blk"])]
+            },
+            // kernel: arch/arm/boot/dts/broadcom/bcm283x.dtsi, bcm2711.dtsi and
+            // arch/arm64/boot/dts/broadcom/bcm2712.dtsi. `bcm2835` is the SD host of Pi 0 to 3 ("sdhost"), the
+            // vendor calls it bcm2835_sdhost and has a second driver for the other controller, bcm2835_mmc.
+            // sdhci_iproc drives Pi 4, sdhci_brcmstb Pi 5; kernels for the older boards lack the latter.
+            Self::Raspi => const {
+                &[
+                    required(&["mmc_block"]),
+                    required(&["bcm2835", "bcm2835_sdhost", "bcm2835_mmc"]),
+                    required(&["sdhci_iproc"]),
+                    optional(&["sdhci_brcmstb"]),
+                ]
+            },
+        }
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Does what the command line says.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::build::{Build, Report};
+use crate::cache::Cache;
+use crate::cli::{self, Cli, Command};
+use crate::compress;
+use crate::config::Config;
+use crate::early;
+use crate::initramfs::{self, Programs};
+use crate::kernel::{Kernel, Source};
+use crate::progress::{Progress, size};
+use crate::squashfs::{self, Options};
+use crate::tree::Tree;
+
+/// Where results are kept, and how loud to be.
+#[derive(Debug)]
+struct Context_ {
+    cache: Cache,
+    progress: Progress,
+}
+
+/// Runs the program.
+///
+/// # Errors
+/// Whatever went wrong, with what it was about.
+pub fn run(cli: Cli) -> Result<()> {
+    let cache = if cli.no_cache { Cache::none() } else { Cache::new(cli.cache) };
+    let context = Context_ { cache, progress: Progress::new(cli.quiet) };
+    match cli.command {
+        Command::Build(arguments) => build(&arguments, true, &context),
+        Command::Revision(arguments) => build(&arguments, false, &context),
+        Command::Initramfs(arguments) => initramfs(&arguments, &context),
+        Command::Modules(arguments) => modules(&arguments, &context),
+        Command::Firmware(arguments) => firmware(&arguments, &context),
+        Command::Inspect(arguments) => Ok(drop(arguments)),
+    }
+}
+
+fn build(arguments: &cli::Build, disk: bool, context: &Context_) -> Result<()> {
+    let config = Config::read(&arguments.config)?;
+    let in_config = || arguments.config.display().to_string();
+    let build = Build::plan(&config, &arguments.out, &context.cache, context.progress)
+        .with_context(in_config)?;
+    let report = build.make(disk).with_context(in_config)?;
+    if arguments.json { json(&report) } else { print(&summary(&report)) }
+}
+
+fn summary(report: &Report) -> String {
+    let line = |made: &crate::build::Made| format!("{}  {}\n", size(made.bytes), made.path.display());
+    report.files.iter().map(line).collect()
+}
+
+fn initramfs(arguments: &cli::Initramfs, context: &Context_) -> Result<()> {
+    let init = if arguments.init.is_empty() { vec![initramfs::built()?] } else { arguments.init.clone() };
+    let (arch, e2fsck, shell) = (arguments.arch, arguments.e2fsck.clone(), arguments.shell.clone());
+    let archive = initramfs::archive(&Programs { init, arch, e2fsck, shell })?;
+    let mut bytes = compress::archive(arguments.compression, &archive.to_bytes())?;
+    for path in &arguments.kernel {
+        let kernel = Kernel::open(&Source::at(path), &context.cache, context.progress)?;
+        kernel.reads_archive(arguments.compression)?;
+        let archive = early_archive(&kernel, &arguments.early)?;
+        bytes.extend(compress::archive(arguments.compression, &archive)?);
+    }
+    write(&arguments.out, &bytes, context.progress)
+}
+
+fn early_archive(kernel: &Kernel, arguments: &cli::Early) -> Result<Vec<u8>> {
+    let order = kernel.early(&arguments.machine, &arguments.modules)?;
+    let directory = kernel.modules.join(&kernel.release);
+    Ok(early::archive(&directory, &kernel.release, &order)?.to_bytes())
+}
+
+fn modules(arguments: &cli::Modules, context: &Context_) -> Result<()> {
+    let kernel = Kernel::open(&Source::at(&arguments.kernel), &context.cache, context.progress)?;
+    let name = bootsel::manifest::modules_image(&kernel.release).context("no name for the modules")?;
+    let options = options(&arguments.squashfs, &name, std::slice::from_ref(&kernel))?;
+    let early = early_archive(&kernel, &arguments.early)?;
+    fs::create_dir_all(&arguments.out)
+        .with_context(|| format!("cannot make directory {}", arguments.out.display()))?;
+    let early = compress::archive(compress::Compression::Zstd, &early)?;
+    write(&arguments.out.join(format!("early_{}", kernel.release)), &early, context.progress)?;
+    let mut tree = Tree::default();
+    tree.add(&kernel.modules)?;
+    squashfs::write(&tree, options, &arguments.out.join(name), &context.cache, context.progress)?;
+    Ok(())
+}
+
+fn firmware(arguments: &cli::Firmware, context: &Context_) -> Result<()> {
+    let open = |path| Kernel::open(&Source::at(path), &context.cache, context.progress);
+    let kernels: Vec<_> = arguments.kernel.iter().map(|path| open(path)).collect::<Result<_>>()?;
+    let options = options(&arguments.squashfs, "firmware.squashfs", &kernels)?;
+    let mut tree = Tree::default();
+    arguments.directories.iter().try_for_each(|directory| tree.add(directory))?;
+    squashfs::write(&tree, options, &arguments.out, &context.cache, context.progress)?;
+    Ok(())
+}
+
+fn options(arguments: &cli::Squashfs, image: &str, kernels: &[Kernel]) -> Result<Options> {
+    squashfs::check_level(arguments.zstd_level).context("--zstd-level")?;
+    let read: Vec<_> = kernels.iter().map(|kernel| (kernel.release.as_str(), &kernel.config)).collect();
+    let codec = squashfs::choose(image, arguments.compression, &read)?;
+    let level = arguments.zstd_level.unwrap_or(squashfs::ZSTD_LEVEL);
+    Ok(Options { codec, level, writer: arguments.writer })
+}
+
+fn write(path: &Path, bytes: &[u8], progress: Progress) -> Result<()> {
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    progress.note(&format!("{}: {}", path.display(), size(bytes.len() as u64)));
+    Ok(())
+}
+
+fn json(value: &impl Serialize) -> Result<()> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+/// Prints; a reader that went away (`| head`) is no error.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot print"),
+        _ => Ok(()),
+    }
+}

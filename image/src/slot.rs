@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a boot partition holds: kernels, archives and the command line. The volumes of slot a and slot b are
+//! equal but for one byte, the letter in `pivot.slot=`, so that one image can be installed in either.
+
+use anyhow::{Result, bail, ensure};
+
+use crate::config::{Disk, Overlay, Table};
+use crate::fat::Content;
+
+/// The Arm kernel takes 1024 bytes, and the Raspberry Pi firmware adds hundreds of its own.
+pub const CMDLINE_MAX: usize = 512;
+/// The file with the command line.
+pub const CMDLINE: &str = "cmdline.txt";
+/// The shared archive in a slot: names here are short ones (8.3), the Pi firmware's own wish for `initramfs`.
+pub const INITRAMFS: &str = "initrd";
+/// Where in `cmdline.txt` the letter of the slot is: the parameter is the first.
+pub const LETTER_AT: u64 = "pivot.slot=".len() as u64;
+
+/// Names in the slot for the files of kernel number `index`.
+#[must_use]
+pub fn names(index: usize) -> (String, String) {
+    (format!("vmlinuz{index}"), format!("early{index}"))
+}
+
+/// The list of what is what, for people and boot loader scripts.
+pub const KERNELS: &str = "kernels.txt";
+
+/// Text of [`KERNELS`].
+#[must_use]
+pub fn kernels_txt<'a>(releases: impl Iterator<Item = &'a str>) -> Content {
+    let line = |(index, release): (usize, &str)| {
+        let (vmlinuz, early) = names(index);
+        format!("{release} {vmlinuz} {INITRAMFS} {early}\n")
+    };
+    let lines: String = releases.enumerate().map(line).collect();
+    Content::Bytes(format!("# release, kernel, initramfs, early modules\n{lines}").into_bytes())
+}
+
+/// What the command line says beside the words of the configuration.
+#[derive(Clone, Debug)]
+pub struct Boot<'a> {
+    /// `pivot.data=`
+    pub data: &'a str,
+    /// `pivot.revision=`
+    pub revision: &'a str,
+    /// Whether the revision brings its own root.
+    pub has_root: bool,
+    /// Whether 32-bit kernels find their init at /sbin/init.
+    pub two_machines: bool,
+}
+
+/// The command line, the slot's letter `_`.
+///
+/// # Errors
+/// Where it cannot be one line of 512 bytes, or a word contradicts what the image is.
+pub fn cmdline(disk: &Disk, boot: &Boot<'_>) -> Result<String> {
+    let given: Vec<&str> = disk.cmdline.split_ascii_whitespace().collect();
+    let key = |word: &str| word.split_once('=').map_or(word, |(key, _)| key).to_owned();
+    let has = |name: &str| given.iter().any(|word| key(word) == name);
+    let printable = disk.cmdline.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    ensure!(printable, "disk.cmdline: expected one line of ASCII");
+    if let Some(word) = ["pivot.slot", "pivot.trial"].into_iter().find(|word| has(word)) {
+        bail!("disk.cmdline: {word} is not a setting: it says which slot booted");
+    }
+    if boot.two_machines && has("init") {
+        bail!("disk.cmdline: init= hides the 32-bit kernels' /sbin/init; say pivot.init= instead");
+    }
+    if disk.overlay.is_some() && has("pivot.overlay") {
+        bail!("disk.cmdline: pivot.overlay= is there, and disk.overlay, too");
+    }
+    ensure!(
+        boot.has_root || has("root") || has("pivot.root"),
+        "no root: expected a [root] section, or root= in disk.cmdline"
+    );
+    let mut words = vec!["pivot.slot=_".to_owned()];
+    let mut add = |word: String| {
+        if !has(&key(&word)) {
+            words.push(word);
+        }
+    };
+    add(format!("pivot.data={}", boot.data));
+    add(format!("pivot.revision={}", boot.revision));
+    if let Some(overlay) = disk.overlay.map(Overlay::as_str) {
+        add(format!("pivot.overlay={overlay}"));
+    }
+    add("pivot.watchdog=15".to_owned());
+    add("systemd.watchdog_sec=15".to_owned());
+    add("panic=5".to_owned());
+    // no mounts that systemd guesses from partition types
+    add("systemd.gpt_auto=0".to_owned());
+    if disk.table == Table::Gpt {
+        // the kernel then takes the second table where the first is broken: growing it can be interrupted
+        add("gpt".to_owned());
+    }
+    words.extend(given.iter().map(|word| (*word).to_owned()));
+    let line = words.join(" ");
+    ensure!(
+        line.len() < CMDLINE_MAX,
+        "the command line has {} bytes, {} are possible: {line}",
+        line.len(),
+        CMDLINE_MAX - 1
+    );
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(table: Table, cmdline: &str) -> Disk {
+        let text = format!(
+            "name = \"x\"\n[revision]\nid = \"1\"\nversion = 1\n[disk]\ntable = \"{}\"\ncmdline = {cmdline:?}\n\
+             overlay = \"volatile\"\n[[kernel]]\npackage = \"x\"\n",
+            if table == Table::Gpt { "gpt" } else { "mbr" }
+        );
+        crate::config::Config::parse(&text, std::path::Path::new("")).unwrap().disk
+    }
+
+    const BOOT: Boot<'_> =
+        Boot { data: "PARTUUID=11223344-04", revision: "7", has_root: true, two_machines: false };
+
+    #[test]
+    fn added_words() {
+        assert_eq!(
+            cmdline(&disk(Table::Gpt, "console=ttyAMA0 quiet"), &BOOT).unwrap(),
+            "pivot.slot=_ pivot.data=PARTUUID=11223344-04 pivot.revision=7 pivot.overlay=volatile \
+             pivot.watchdog=15 systemd.watchdog_sec=15 panic=5 systemd.gpt_auto=0 gpt console=ttyAMA0 quiet"
+        );
+    }
+
+    #[test]
+    fn given_words_win() {
+        let line = cmdline(&disk(Table::Mbr, "panic=-1 pivot.watchdog=off"), &BOOT).unwrap();
+        assert_eq!(
+            line,
+            "pivot.slot=_ pivot.data=PARTUUID=11223344-04 pivot.revision=7 pivot.overlay=volatile \
+             systemd.watchdog_sec=15 systemd.gpt_auto=0 panic=-1 pivot.watchdog=off"
+        );
+        assert_eq!(line.as_bytes()[LETTER_AT as usize], b'_');
+    }
+
+    #[track_caller]
+    fn refused(words: &str, boot: &Boot<'_>, why: &str) {
+        let error = cmdline(&disk(Table::Gpt, words), boot).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn refusals() {
+        refused("pivot.slot=a", &BOOT, "pivot.slot is not a setting");
+        refused("pivot.trial", &BOOT, "pivot.trial is not a setting");
+        refused("a\nb", &BOOT, "one line of ASCII");
+        refused("pivot.overlay=none", &BOOT, "disk.overlay");
+        refused(&"x".repeat(400), &BOOT, "511 are possible");
+        refused("init=/bin/sh", &Boot { two_machines: true, ..BOOT }, "pivot.init=");
+        refused("", &Boot { has_root: false, ..BOOT }, "no root: expected a [root] section");
+        cmdline(&disk(Table::Gpt, "root=/dev/vdb"), &Boot { has_root: false, ..BOOT }).unwrap();
+    }
+
+    #[test]
+    fn list_of_kernels() {
+        let Content::Bytes(text) = kernels_txt(["6.12-a", "6.12-b"].into_iter()) else { panic!() };
+        assert!(text.ends_with(b"6.12-a vmlinuz0 initrd early0\n6.12-b vmlinuz1 initrd early1\n"));
+    }
+}
