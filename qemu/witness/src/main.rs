@@ -1,2 +1,105 @@
-//! stub
-fn main() {}
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The init of the test root: reports what it finds, does what `witness.*` of the command line asks, and powers off.
+//!
+//! | word | does |
+//! |---|---|
+//! | `witness.write=PATH` | writes the boot id into PATH before it reports |
+//! | `witness.read=PATH` | reports the content of PATH |
+//! | `witness.feed` | takes the watchdog over and feeds it for 40 s before it powers off |
+//! | `witness.hang` | does not power off and does not feed: the watchdog must reset |
+//! | `witness.reboot` | restarts instead of powering off |
+
+mod act;
+mod collect;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use nix::sys::termios::{self, SetArg};
+use serde::Serialize;
+use serde_json::json;
+use witness::{CHANNEL, frame};
+
+/// Where the report goes, a record at a time, so that a witness that dies has said how far it came.
+#[derive(Debug)]
+struct Channel {
+    device: File,
+    number: u32,
+}
+
+impl Channel {
+    fn open() -> io::Result<Self> {
+        let device = File::options().read(true).write(true).open(CHANNEL)?;
+        let mut settings = termios::tcgetattr(&device)?;
+        termios::cfmakeraw(&mut settings);
+        termios::tcsetattr(&device, SetArg::TCSANOW, &settings)?;
+        Ok(Self { device, number: 0 })
+    }
+
+    fn send(&mut self, name: &str, value: impl Serialize) -> io::Result<()> {
+        let record = json!({ name: value }).to_string();
+        self.device.write_all(frame::encode(&mut self.number, &record).as_bytes())?;
+        Ok(termios::tcdrain(&self.device)?)
+    }
+}
+
+fn main() -> ExitCode {
+    if let Some(question) = std::env::args().nth(1).filter(|_| std::process::id() != 1) {
+        return collect::answer(&question);
+    }
+    if let Err(why) = run() {
+        // The console: the host shows it with the failed run.
+        let _ = writeln!(io::stderr(), "witness: {why}");
+        act::power_off();
+    }
+    ExitCode::FAILURE
+}
+
+fn run() -> io::Result<()> {
+    // First of all, before anything of ours is open.
+    let descriptors = collect::descriptors()?;
+    let mut channel = Channel::open()?;
+    channel.send("descriptors", descriptors)?;
+    let words = act::Words::read()?;
+    channel.send("written", act::write(&words))?;
+    report(&mut channel, &words)?;
+    if words.has("feed") {
+        act::feed(40)?;
+    }
+    if words.has("hang") {
+        channel.send("complete", true)?;
+        act::hang();
+    }
+    channel.send("remounted", act::remount_read_only())?;
+    channel.send("initramfs", collect::initramfs()?)?;
+    channel.send("complete", true)?;
+    if words.has("reboot") {
+        act::restart();
+    }
+    act::power_off();
+    Ok(())
+}
+
+fn report(channel: &mut Channel, words: &act::Words) -> io::Result<()> {
+    let system = nix::sys::utsname::uname()?;
+    let release = system.release().to_string_lossy().into_owned();
+    channel.send("release", &release)?;
+    channel.send("machine", system.machine().to_string_lossy())?;
+    channel.send("page_size", collect::page_size()?)?;
+    channel.send("pid", std::process::id())?;
+    channel.send("arguments", collect::arguments())?;
+    channel.send("environment", collect::environment())?;
+    channel.send("cmdline", &words.line)?;
+    channel.send("mounts", collect::mounts()?)?;
+    channel.send("modules", collect::modules()?)?;
+    channel.send("loops", collect::loops()?)?;
+    channel.send("watchdog", collect::watchdog())?;
+    channel.send("processes", collect::processes()?)?;
+    channel.send("user_namespace", collect::user_namespace())?;
+    channel.send("firmware_path", collect::attribute("/sys/module/firmware_class/parameters/path"))?;
+    channel.send("lib_modules", collect::names(&format!("/lib/modules/{release}")))?;
+    channel.send("lib_firmware", collect::names("/lib/firmware"))?;
+    channel.send("boot", collect::boot())?;
+    channel.send("read", act::read(words))
+}

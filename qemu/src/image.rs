@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The disk image: described to pivot-image, built by it, and read back as the firmware would read it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::cargo;
+use crate::tool;
+
+/// What pivot-image is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Config<'a> {
+    pub(crate) name: &'a str,
+    /// `gpt` or `mbr`.
+    pub(crate) table: &'a str,
+    pub(crate) cmdline: &'a str,
+    /// `pivot.overlay=`
+    pub(crate) overlay: &'a str,
+    pub(crate) init: &'a Path,
+    pub(crate) e2fsck: Option<&'a Path>,
+    pub(crate) shell: Option<&'a Path>,
+    /// Debian packages.
+    pub(crate) kernels: &'a [PathBuf],
+    /// More early modules.
+    pub(crate) early: &'a [&'a str],
+    pub(crate) firmware: Option<&'a Path>,
+    pub(crate) root: &'a Path,
+    /// Of the data partition, at least.
+    pub(crate) data_size: &'a str,
+}
+
+impl Config<'_> {
+    fn toml(&self) -> String {
+        let program = |key, path: Option<&Path>| {
+            path.map(|path| format!("{key} = {}\n", quoted(path))).unwrap_or_default()
+        };
+        let mut text = format!(
+            "name = {:?}\n[revision]\nid = \"1\"\nversion = 1\n\
+             [disk]\ntable = {:?}\ncmdline = {:?}\noverlay = {:?}\ndata_size = {:?}\n\
+             [initramfs]\ninit = [{}]\n{}{}[root]\nsquashfs = {}\n",
+            self.name,
+            self.table,
+            self.cmdline,
+            self.overlay,
+            self.data_size,
+            quoted(self.init),
+            program("e2fsck", self.e2fsck),
+            program("shell", self.shell),
+            quoted(self.root),
+        );
+        for package in self.kernels {
+            let early = self.early;
+            text.push_str(&format!(
+                "[[kernel]]\npackage = {}\nmachines = [\"virt\"]\nearly = {early:?}\n",
+                quoted(package)
+            ));
+        }
+        if let Some(firmware) = self.firmware {
+            text.push_str(&format!("[firmware]\ndirectories = [{}]\n", quoted(firmware)));
+        }
+        text
+    }
+
+    /// Builds the image in `out`. pivot-image shows its own progress.
+    pub(crate) fn build(&self, pivot_image: &Path, out: &Path) -> Result<Image> {
+        fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+        let config = out.join(format!("{}.toml", self.name));
+        fs::write(&config, self.toml()).with_context(|| format!("cannot write {}", config.display()))?;
+        let mut build = tool::command(&pivot_image.to_string_lossy());
+        build.arg("build").arg(&config).arg("--out").arg(out).stdout(Stdio::null());
+        tool::show(build.current_dir(cargo::workspace()))?;
+        Image::open(out, self.name)
+    }
+}
+
+/// A path as a TOML string.
+fn quoted(path: &Path) -> String {
+    format!("{:?}", path.to_string_lossy())
+}
+
+/// A built image and the files beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    pub(crate) disk: PathBuf,
+    pub(crate) partitions: Vec<Partition>,
+    out: PathBuf,
+}
+
+/// Where a partition lies, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Partition {
+    pub(crate) start: u64,
+    pub(crate) length: u64,
+}
+
+/// `sfdisk --json`
+#[derive(Deserialize)]
+struct Listing {
+    partitiontable: Table,
+}
+
+#[derive(Deserialize)]
+struct Table {
+    sectorsize: u64,
+    partitions: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    start: u64,
+    size: u64,
+}
+
+/// The partitions of a disk, as util-linux sees them.
+pub(crate) fn partitions(disk: &Path) -> Result<Vec<Partition>> {
+    let text = tool::run(tool::command("sfdisk").arg("--json").arg(disk))?;
+    let listing: Listing = serde_json::from_str(&text)
+        .with_context(|| format!("sfdisk's listing of {}", disk.display()))?;
+    let table = listing.partitiontable;
+    let bytes = |sectors: u64| sectors.checked_mul(table.sectorsize).context("a partition is too long");
+    let rows = table.partitions.iter();
+    rows.map(|row| Ok(Partition { start: bytes(row.start)?, length: bytes(row.size)? })).collect()
+}
+
+/// What the firmware loads from a boot slot.
+#[derive(Clone, Debug)]
+pub(crate) struct Boot {
+    pub(crate) release: String,
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
+    pub(crate) cmdline: String,
+}
+
+impl Image {
+    /// One that was built before.
+    pub(crate) fn open(out: &Path, name: &str) -> Result<Self> {
+        let disk = out.join(format!("{name}.img"));
+        ensure!(disk.exists(), "{} is not there: it must be built first", disk.display());
+        let partitions = partitions(&disk)?;
+        ensure!(partitions.len() == 4, "{} has {} partitions", disk.display(), partitions.len());
+        Ok(Self { disk, partitions, out: out.to_owned() })
+    }
+
+    /// Plays the firmware: takes kernel, initramfs and command line out of slot a, into `out`. Which kernel: the
+    /// first whose release `fits`.
+    pub(crate) fn boot(&self, fits: impl Fn(&str) -> bool) -> Result<Boot> {
+        let list = String::from_utf8(self.slot_file("kernels.txt")?)?;
+        let rows = list.lines().filter(|line| !line.starts_with('#'));
+        let mut rows = rows.map(|line| line.split(' ').collect::<Vec<_>>());
+        let row = rows.find(|row| row.first().is_some_and(|release| fits(release)));
+        let Some([release, kernel, initramfs, early]) = row.as_deref() else {
+            bail!("kernels.txt of slot a has no kernel that fits:\n{list}");
+        };
+        let target = |name: &str| self.out.join(format!("{name}_{release}.loaded"));
+        let built = |name: &str| self.out.join(name);
+        let initrd_parts = [
+            self.checked(initramfs, &built("initramfs"))?,
+            self.checked(early, &built(&format!("early_{release}")))?,
+        ];
+        let boot = Boot {
+            release: (*release).to_owned(),
+            kernel: target("kernel"),
+            initrd: target("initrd"),
+            cmdline: String::from_utf8(self.slot_file("cmdline.txt")?)?.trim_end().to_owned(),
+        };
+        write(&boot.kernel, &self.checked(kernel, &built(&format!("vmlinuz_{release}")))?)?;
+        write(&boot.initrd, &initrd_parts.concat())?;
+        Ok(boot)
+    }
+
+    /// A file of slot a, byte for byte what the builder made.
+    fn checked(&self, name: &str, built: &Path) -> Result<Vec<u8>> {
+        let content = self.slot_file(name)?;
+        let copy = tempfile::NamedTempFile::new()?;
+        write(copy.path(), &content)?;
+        let (found, made) = (tool::sha256(copy.path())?, tool::sha256(built)?);
+        ensure!(found == made, "{name} in slot a has sha256 {found}, {} has {made}", built.display());
+        Ok(content)
+    }
+
+    fn slot_file(&self, name: &str) -> Result<Vec<u8>> {
+        let start = self.partitions.get(1).context("there is no boot partition")?.start;
+        let mut copy = tool::command("mcopy");
+        copy.env("MTOOLS_SKIP_CHECK", "1").args(["-n", "-i"]);
+        copy.arg(format!("{}@@{start}", self.disk.display())).arg(format!("::{name}")).arg("-");
+        let output = tool::output(&mut copy)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "cannot read {name} of slot a: {said}");
+        Ok(output.stdout)
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    File::create(path).and_then(|mut file| file.write_all(content)).with_context(cannot)
+}
+
+/// The value of `KEY=` in a command line: the last, as the kernel takes it.
+pub(crate) fn value<'a>(cmdline: &'a str, key: &str) -> Option<&'a str> {
+    let words = cmdline.split(' ').rev();
+    words.filter_map(|word| word.strip_prefix(key)?.strip_prefix('=')).next()
+}
+
+/// A command line with more words at its end, which may be no text.
+pub(crate) fn append(cmdline: &str, words: &OsStr) -> std::ffi::OsString {
+    let mut line = std::ffi::OsString::from(cmdline);
+    if !words.is_empty() {
+        line.push(" ");
+        line.push(words);
+    }
+    line
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One run of a machine without a person: console, witness and QMP are recorded until it ends.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use witness::Report;
+
+use crate::machine::Machine;
+use crate::qmp::{self, Event};
+
+/// Something to type once the console shows a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Typed {
+    /// Looked for behind the last one's place.
+    pub(crate) after: &'static str,
+    /// Sent as it is.
+    pub(crate) text: &'static str,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// QEMU ended by itself.
+    Itself,
+    /// It was killed at the wall limit.
+    AtLimit,
+}
+
+/// Everything that a run has shown.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) console: String,
+    /// What the witness said, or why that is no report.
+    pub(crate) report: Result<Report, String>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) ended: Ended,
+    pub(crate) wall: Duration,
+}
+
+/// QEMU, killed when the run is over, however that came.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the machine, types what `script` says, and waits for its end.
+pub(crate) fn run(machine: &Machine, script: &[Typed], limit: Duration) -> Result<Outcome> {
+    let directory = tempfile::tempdir()?;
+    let (socket, channel) = (directory.path().join("qmp"), directory.path().join("witness"));
+    let events = qmp::listen(&socket)?;
+    let mut qemu = machine.command();
+    qemu.args(["-display", "none", "-monitor", "none", "-no-reboot", "-S", "-serial", "stdio"]);
+    qemu.arg("-serial").arg(format!("file:{}", channel.display()));
+    qemu.arg("-qmp").arg(format!("unix:{}", socket.display()));
+    let began = Instant::now();
+    let child = qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut guard = Guard(child.context("cannot run qemu-system-aarch64")?);
+    let console = Arc::new(Mutex::new(Vec::new()));
+    let readers = [
+        guard.0.stdout.take().map(|pipe| record(pipe, &console)),
+        guard.0.stderr.take().map(|pipe| record(pipe, &console)),
+    ];
+    let ended = wait(&mut guard.0, script, &console, began + limit)?;
+    drop(guard);
+    for reader in readers.into_iter().flatten() {
+        // A reader that panicked has recorded what it could.
+        let _ = reader.join();
+    }
+    // QEMU never connected if it did not like its arguments: nobody else will, so connect and leave.
+    drop(std::os::unix::net::UnixStream::connect(&socket));
+    let events = events.join().unwrap_or_default();
+    let report = report(&fs::read_to_string(&channel).unwrap_or_default());
+    let console = text(&console);
+    Ok(Outcome { console, report, events, ended, wall: began.elapsed() })
+}
+
+type Console = Arc<Mutex<Vec<u8>>>;
+
+fn record(mut pipe: impl Read + Send + 'static, console: &Console) -> thread::JoinHandle<()> {
+    let console = Arc::clone(console);
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+            let mut all = console.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        }
+    })
+}
+
+fn text(console: &Console) -> String {
+    let all = console.lock().unwrap_or_else(PoisonError::into_inner);
+    String::from_utf8_lossy(&all).replace('\r', "")
+}
+
+fn wait(child: &mut Child, script: &[Typed], console: &Console, limit: Instant) -> Result<Ended> {
+    let mut stdin = child.stdin.take();
+    let mut script = script.iter().peekable();
+    let mut seen = 0;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > limit {
+            return Ok(Ended::AtLimit);
+        }
+        if let Some(next) = script.peek() {
+            let all = text(console);
+            let behind = all.get(seen..).unwrap_or_default();
+            if let Some(at) = behind.find(next.after) {
+                seen += at + next.after.len();
+                send(stdin.as_mut(), next.text)?;
+                script.next();
+            }
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(Ended::Itself)
+}
+
+fn send(stdin: Option<&mut ChildStdin>, text: &str) -> Result<()> {
+    let stdin = stdin.context("the console takes no input")?;
+    stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).context("cannot type")
+}
+
+fn report(text: &str) -> Result<Report, String> {
+    let mut all = witness::frame::decode(text).map_err(|why| why.to_string())?;
+    if all.get("complete") != Some(&Value::Bool(true)) {
+        let came: Vec<_> = all.keys().cloned().collect();
+        return Err(format!("the witness's report has no end; it holds: {}", came.join(" ")));
+    }
+    // What was not looked at keeps its default.
+    let Ok(Value::Object(mut whole)) = serde_json::to_value(Report::default()) else {
+        return Err("the report's default is no object".into());
+    };
+    whole.append(&mut all);
+    serde_json::from_value(Value::Object(whole)).map_err(|why| format!("the report: {why}"))
+}

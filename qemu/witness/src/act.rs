@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What `witness.*` asks for, and how the system ends.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::unistd::sync;
+
+/// The kernel command line.
+#[derive(Debug)]
+pub(crate) struct Words {
+    pub(crate) line: String,
+}
+
+impl Words {
+    pub(crate) fn read() -> io::Result<Self> {
+        let bytes = fs::read("/proc/cmdline")?;
+        Ok(Self { line: String::from_utf8_lossy(&bytes).trim_end().to_owned() })
+    }
+
+    pub(crate) fn has(&self, action: &str) -> bool {
+        self.ours().any(|word| word == action)
+    }
+
+    fn values<'a>(&'a self, action: &'a str) -> impl Iterator<Item = &'a str> {
+        self.ours().filter_map(move |word| word.strip_prefix(action)?.strip_prefix('='))
+    }
+
+    fn ours(&self) -> impl Iterator<Item = &str> {
+        self.line.split_whitespace().filter_map(|word| word.strip_prefix("witness."))
+    }
+}
+
+pub(crate) fn write(words: &Words) -> BTreeMap<&str, String> {
+    let boot_id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    words.values("write").map(|path| (path, outcome(fs::write(path, &boot_id)))).collect()
+}
+
+pub(crate) fn read(words: &Words) -> BTreeMap<&str, Option<String>> {
+    words.values("read").map(|path| (path, fs::read_to_string(path).ok())).collect()
+}
+
+/// `ok` or the reason.
+fn outcome(result: io::Result<()>) -> String {
+    result.map_or_else(|why| why.to_string(), |()| "ok".to_owned())
+}
+
+/// Takes the watchdog over as a root file system should: opens it anew and feeds it, longer than its timeout is.
+pub(crate) fn feed(seconds: u64) -> io::Result<()> {
+    let mut watchdog = File::options().write(true).open("/dev/watchdog0")?;
+    for _ in 0..seconds / 5 {
+        watchdog.write_all(b"f")?;
+        sleep(Duration::from_secs(5));
+    }
+    // The magic character: closing it stops it.
+    watchdog.write_all(b"V")
+}
+
+/// As systemd-shutdown leaves the disks: the root first, because an overlay's files lie on the data partition.
+pub(crate) fn remount_read_only() -> BTreeMap<&'static str, String> {
+    sync();
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    let remount = |target| mount(None::<&str>, target, None::<&str>, flags, None::<&str>);
+    let targets = ["/", "/run/pivot/data"].into_iter();
+    let done = targets.map(|target| (target, outcome(remount(target).map_err(io::Error::from))));
+    let done = done.collect();
+    sync();
+    done
+}
+
+/// Nothing more happens, until the watchdog does it.
+pub(crate) fn hang() -> ! {
+    loop {
+        sleep(Duration::from_secs(3600));
+    }
+}
+
+pub(crate) fn restart() {
+    end(RebootMode::RB_AUTOBOOT);
+}
+
+pub(crate) fn power_off() {
+    end(RebootMode::RB_POWER_OFF);
+}
+
+fn end(how: RebootMode) {
+    let Err(why) = reboot(how);
+    let _ = writeln!(io::stderr(), "witness: cannot end: {why}");
+}

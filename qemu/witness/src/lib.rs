@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the init of the test root reports, and how it travels: the guest's program writes it, the host's reads it.
+
+pub mod frame;
+pub mod report;
+
+pub use report::Report;
+
+/// The device that the report leaves by: the second PL011 of QEMU's `virt` machine, whose driver every Arm64 kernel has
+/// built in. A virtio console would need a module, and modules are what is tested.
+pub const CHANNEL: &str = "/dev/ttyAMA1";
