@@ -27,7 +27,7 @@ const CMDLINE: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Boot {
     pub(crate) start: Start,
-    pub(crate) cmdline: Cmdline,
+    pub(crate) cmdline: Cmdline<'static>,
     pub(crate) release: String,
     pub(crate) deadline: Deadline,
     pub(crate) report: Report,
@@ -58,7 +58,7 @@ impl Boot {
         self.open_revision()?;
         self.load_modules()?;
         let root = self.mount_root()?;
-        let init = switch_root::find_init(&root, self.cmdline.init.as_deref())?;
+        let init = switch_root::find_init(&root, self.cmdline.init)?;
         switch_root::exec(self, &root, &init)
     }
 
@@ -67,7 +67,8 @@ impl Boot {
         let report = Report::start();
         let api = mount::api::filesystems("");
         kmsg::open();
-        let cmdline = Cmdline::parse(&file::read("/proc/cmdline", CMDLINE).unwrap_or_default());
+        let line = file::read("/proc/cmdline", CMDLINE).unwrap_or_default();
+        let cmdline = Cmdline::parse(String::from_utf8_lossy(&line).into_owned().leak());
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let deadline = Deadline::new(cmdline.timeout.into());
         let uevents = Uevents::open();
@@ -118,7 +119,7 @@ impl Boot {
             return Err(what);
         }
         log::warn!("{what}; booting on");
-        self.report.degraded(what.to_string());
+        self.report.degraded(&format!("{what}"));
         Ok(())
     }
 
@@ -131,10 +132,10 @@ impl Boot {
     }
 }
 
-fn facts(cmdline: &Cmdline, release: &str) -> String {
+fn facts(cmdline: &Cmdline<'_>, release: &str) -> String {
     let slot = cmdline.slot.map_or("no slot".into(), |slot| format!("slot {slot}"));
     let trial = if cmdline.trial { ", a trial" } else { "" };
-    let revision = cmdline.revision.as_deref().unwrap_or("none");
+    let revision = cmdline.revision.unwrap_or("none");
     format!("kernel {release}, {slot}{trial}, revision {revision}, {} s to boot", cmdline.timeout)
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The kernel command line: split as the kernel splits it, and what the words mean to us.
 //!
-//! Nothing here is fatal. A word that we cannot use becomes a complaint, which the boot logs: a typing error must not
+//! Everything is borrowed from the line, which lives as long as the boot. Nothing here is fatal. A word that we cannot use becomes a complaint, which the boot logs: a typing error must not
 //! cost a drive to the device.
 
-use alloc::string::{String, ToString};
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
-use alloc::{format, vec};
 use core::str::FromStr;
 
 use bootsel::slot::Slot;
@@ -19,10 +19,10 @@ const TIMEOUT: u32 = 60;
 const WATCHDOG: u32 = 15;
 
 /// One word: `key` or `key=value`.
-#[derive(Debug, PartialEq, Eq)]
-struct Word {
-    key: String,
-    value: Option<String>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Word<'a> {
+    key: &'a str,
+    value: Option<&'a str>,
 }
 
 /// What `pivot.watchdog=` asks for.
@@ -62,35 +62,35 @@ pub(crate) enum Rescue {
 
 /// The command line's meaning.
 #[derive(Debug)]
-pub(crate) struct Cmdline {
-    words: Vec<Word>,
-    pub(crate) data: Option<String>,
-    pub(crate) revision: Option<String>,
+pub(crate) struct Cmdline<'a> {
+    words: Vec<Word<'a>>,
+    pub(crate) data: Option<&'a str>,
+    pub(crate) revision: Option<&'a str>,
     pub(crate) slot: Option<Slot>,
     pub(crate) trial: bool,
-    pub(crate) pivot_root: Option<String>,
+    pub(crate) pivot_root: Option<&'a str>,
     pub(crate) overlay: Overlay,
     pub(crate) watchdog: WatchdogWish,
     pub(crate) timeout: u32,
-    pub(crate) modules: Vec<String>,
+    pub(crate) modules: &'a str,
     pub(crate) rescue: Rescue,
-    pub(crate) init: Option<String>,
+    pub(crate) init: Option<&'a str>,
     pub(crate) debug: bool,
-    pub(crate) root: Option<String>,
-    pub(crate) rootfstype: Option<String>,
-    pub(crate) rootflags: Option<String>,
+    pub(crate) root: Option<&'a str>,
+    pub(crate) rootfstype: Option<&'a str>,
+    pub(crate) rootflags: Option<&'a str>,
     pub(crate) read_only: bool,
     pub(crate) rootdelay: u32,
     /// What could not be used, a line each.
     pub(crate) complaints: Vec<String>,
 }
 
-impl Cmdline {
-    /// Understands a command line of any bytes and any length.
-    pub(crate) fn parse(bytes: &[u8]) -> Self {
+impl<'a> Cmdline<'a> {
+    /// Understands a command line of any length.
+    pub(crate) fn parse(line: &'a str) -> Self {
         let mut cmdline = Self::empty();
-        for word in split(bytes) {
-            if let Err(complaint) = cmdline.take(&word.key, word.value.as_deref()) {
+        for word in split(line) {
+            if let Err(complaint) = cmdline.take(word.key, word.value) {
                 cmdline.complaints.push(complaint);
             }
             cmdline.words.push(word);
@@ -109,7 +109,7 @@ impl Cmdline {
             overlay: Overlay::None,
             watchdog: WatchdogWish::TakeOver,
             timeout: TIMEOUT,
-            modules: Vec::new(),
+            modules: "",
             rescue: Rescue::Reboot,
             init: None,
             debug: false,
@@ -124,12 +124,12 @@ impl Cmdline {
     }
 
     /// Takes one word; the last of several wins, as in the kernel.
-    fn take(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
+    fn take(&mut self, key: &'a str, value: Option<&'a str>) -> Result<(), String> {
         if let Some(ours) = key.strip_prefix("pivot.") {
             return self.take_ours(ours, value);
         }
         match key {
-            "root" => self.root = value.map(str::to_string),
+            "root" => self.root = text(value),
             "rootfstype" => self.rootfstype = text(value),
             "rootflags" => self.rootflags = text(value),
             "ro" => self.read_only = true,
@@ -144,7 +144,7 @@ impl Cmdline {
         Ok(())
     }
 
-    fn take_ours(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
+    fn take_ours(&mut self, key: &'a str, value: Option<&'a str>) -> Result<(), String> {
         match key {
             "data" => self.data = text(value),
             "revision" => self.revision = text(value),
@@ -154,7 +154,7 @@ impl Cmdline {
             "overlay" => self.overlay = overlay(value)?,
             "watchdog" => self.watchdog = self.watchdog_wish(value),
             "timeout" => self.timeout = seconds("pivot.timeout", value)?,
-            "modules" => self.modules = names(value),
+            "modules" => self.modules = value.unwrap_or_default(),
             "rescue" => self.rescue = rescue(value)?,
             "init" => self.init = path("pivot.init", value)?,
             "debug" => self.debug = flag(key, value)?,
@@ -184,7 +184,7 @@ impl Cmdline {
         for word in &self.words {
             let Some((name, option)) = word.key.split_once('.') else { continue };
             if same_name(name, module) {
-                push_option(&mut options, option, word.value.as_deref());
+                push_option(&mut options, option, word.value);
             }
         }
         options
@@ -211,8 +211,8 @@ fn same_name(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| plain(a) == plain(b))
 }
 
-fn text(value: Option<&str>) -> Option<String> {
-    value.filter(|v| !v.is_empty()).map(str::to_string)
+fn text(value: Option<&str>) -> Option<&str> {
+    value.filter(|v| !v.is_empty())
 }
 
 fn flag(key: &str, value: Option<&str>) -> Result<bool, String> {
@@ -236,9 +236,9 @@ fn seconds(key: &str, value: Option<&str>) -> Result<u32, String> {
     }
 }
 
-fn path(key: &str, value: Option<&str>) -> Result<Option<String>, String> {
+fn path<'a>(key: &str, value: Option<&'a str>) -> Result<Option<&'a str>, String> {
     match value {
-        Some(path) if path.starts_with('/') => Ok(Some(path.to_string())),
+        Some(path) if path.starts_with('/') => Ok(Some(path)),
         other => Err(format!("{key}={} is not an absolute path", other.unwrap_or_default())),
     }
 }
@@ -288,46 +288,29 @@ fn watchdog(value: &str) -> Result<WatchdogWish, String> {
     Ok(WatchdogWish::Arm(given))
 }
 
-fn names(value: Option<&str>) -> Vec<String> {
-    let names = value.unwrap_or_default().split(',');
-    names.filter(|name| !name.is_empty()).map(str::to_string).collect()
-}
-
 /// The words of a command line, by the rules of `next_arg` in the kernel's lib/cmdline.c: blanks end a word outside
 /// of double quotes, one pair of quotes around the value or the word is taken off, `--` ends our part.
-fn split(bytes: &[u8]) -> Vec<Word> {
+fn split(line: &str) -> impl Iterator<Item = Word<'_>> {
     let mut quoted = false;
-    let mut words = vec![];
-    for raw in bytes.split(|&byte| {
-        quoted ^= byte == b'"';
-        byte == 0 || (!quoted && byte.is_ascii_whitespace())
-    }) {
-        if raw == b"--" {
-            break;
-        }
-        if !raw.is_empty() {
-            words.push(word(raw));
-        }
-    }
-    words
+    let words = line.split(move |c: char| {
+        quoted ^= c == '"';
+        c == '\0' || (!quoted && c.is_ascii_whitespace())
+    });
+    words.take_while(|word| *word != "--").filter(|word| !word.is_empty()).map(word)
 }
 
-fn word(raw: &[u8]) -> Word {
-    let text = String::from_utf8_lossy(raw);
-    let text = match text.strip_prefix('"') {
-        Some(inner) => inner.strip_suffix('"').unwrap_or(inner),
-        None => &text,
-    };
+fn word(raw: &str) -> Word<'_> {
+    let text = unquote(raw);
     match text.split_once('=') {
-        Some((key, value)) => Word { key: key.to_string(), value: Some(unquote(value)) },
-        None => Word { key: text.to_string(), value: None },
+        Some((key, value)) => Word { key, value: Some(unquote(value)) },
+        None => Word { key: text, value: None },
     }
 }
 
-fn unquote(value: &str) -> String {
-    match value.strip_prefix('"') {
-        Some(inner) => inner.strip_suffix('"').unwrap_or(inner).to_string(),
-        None => value.to_string(),
+fn unquote(text: &str) -> &str {
+    match text.strip_prefix('"') {
+        Some(inner) => inner.strip_suffix('"').unwrap_or(inner),
+        None => text,
     }
 }
 
@@ -337,8 +320,7 @@ mod tests {
 
     #[track_caller]
     fn words(line: &str, expected: &[(&str, Option<&str>)]) {
-        let got = split(line.as_bytes());
-        let got: Vec<_> = got.iter().map(|w| (w.key.as_str(), w.value.as_deref())).collect();
+        let got: Vec<_> = split(line).map(|w| (w.key, w.value)).collect();
         assert_eq!(got, expected);
     }
 
@@ -357,7 +339,7 @@ mod tests {
 
     #[track_caller]
     fn complaint(line: &str, expected: &str) {
-        let got = Cmdline::parse(line.as_bytes()).complaints;
+        let got = Cmdline::parse(line).complaints;
         assert!(got.iter().any(|c| c.contains(expected)), "{line:?} gave {got:?}");
     }
 
@@ -378,12 +360,12 @@ mod tests {
     #[test]
     fn a_real_command_line_gives_no_complaint() {
         // A Pi 5's, as its firmware and ours put it together.
-        let line = b"reboot=w coherent_pool=1M 8250.nr_uarts=1 pci=pcie_bus_safe console=ttyAMA10,115200 \
+        let line = "reboot=w coherent_pool=1M 8250.nr_uarts=1 pci=pcie_bus_safe console=ttyAMA10,115200 \
             pivot.data=PARTUUID=4f6d9c1e-04 pivot.revision=7 pivot.slot=b pivot.trial pivot.overlay=persistent \
             pivot.watchdog=15 systemd.watchdog_sec=15 panic=5 systemd.gpt_auto=0 rootwait quiet\n";
         let cmdline = Cmdline::parse(line);
         assert_eq!(cmdline.complaints, Vec::<String>::new());
-        assert_eq!(cmdline.data.as_deref(), Some("PARTUUID=4f6d9c1e-04"));
+        assert_eq!(cmdline.data, Some("PARTUUID=4f6d9c1e-04"));
         assert_eq!(cmdline.slot, Some(Slot::B));
         assert!(cmdline.trial && cmdline.read_only);
         assert_eq!(cmdline.overlay, Overlay::Persistent);
@@ -393,23 +375,23 @@ mod tests {
 
     #[test]
     fn the_last_of_several_wins() {
-        let cmdline = Cmdline::parse(b"root=/dev/a root=/dev/b ro rw pivot.trial pivot.trial=0");
-        assert_eq!(cmdline.root.as_deref(), Some("/dev/b"));
+        let cmdline = Cmdline::parse("root=/dev/a root=/dev/b ro rw pivot.trial pivot.trial=0");
+        assert_eq!(cmdline.root, Some("/dev/b"));
         assert!(!cmdline.read_only && !cmdline.trial);
     }
 
     #[test]
     fn pivot_init_wins_over_init_wherever_it_stands() {
         for line in ["init=/a pivot.init=/b", "pivot.init=/b init=/a"] {
-            assert_eq!(Cmdline::parse(line.as_bytes()).init.as_deref(), Some("/b"), "{line}");
+            assert_eq!(Cmdline::parse(line).init, Some("/b"), "{line}");
         }
-        assert_eq!(Cmdline::parse(b"init=/a").init.as_deref(), Some("/a"));
+        assert_eq!(Cmdline::parse("init=/a").init, Some("/a"));
     }
 
     #[track_caller]
     fn wish(value: &str, expected: WatchdogWish) {
         let line = format!("pivot.watchdog={value}");
-        assert_eq!(Cmdline::parse(line.as_bytes()).watchdog, expected, "{line}");
+        assert_eq!(Cmdline::parse(&line).watchdog, expected, "{line}");
     }
 
     #[test]
@@ -421,14 +403,14 @@ mod tests {
         for bad in ["16", "17", "20", "24", "32", "40", "64", "0", "-1", "soon", "99999999999"] {
             wish(bad, WatchdogWish::Arm(WATCHDOG));
         }
-        assert_eq!(Cmdline::parse(b"pivot.watchdog").watchdog, WatchdogWish::Arm(WATCHDOG));
-        assert_eq!(Cmdline::parse(b"quiet").watchdog, WatchdogWish::TakeOver);
+        assert_eq!(Cmdline::parse("pivot.watchdog").watchdog, WatchdogWish::Arm(WATCHDOG));
+        assert_eq!(Cmdline::parse("quiet").watchdog, WatchdogWish::TakeOver);
     }
 
     #[test]
     fn module_options_are_found_under_both_spellings() {
         let cmdline =
-            Cmdline::parse(b"loop.max_loop=0 virtio-blk.num_request_queues=1 loop.x \"m.s=a b\"");
+            Cmdline::parse("loop.max_loop=0 virtio-blk.num_request_queues=1 loop.x \"m.s=a b\"");
         assert_eq!(cmdline.module_options("loop"), "max_loop=0 x");
         assert_eq!(cmdline.module_options("virtio_blk"), "num_request_queues=1");
         assert_eq!(cmdline.module_options("m"), "s=\"a b\"");
@@ -438,11 +420,11 @@ mod tests {
     #[test]
     fn garbage_of_a_mebibyte_is_survived() {
         let mut bytes: Vec<u8> =
-            (0..1 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-        bytes.extend_from_slice(b" pivot.revision=7 ");
-        let _ = Cmdline::parse(&bytes);
+            (0..1 << 20).map(|i: u32| i.wrapping_mul(2_654_435_761).to_le_bytes()[1]).collect();
+        bytes.extend_from_slice(b"\" pivot.revision=7 ");
+        let _ = Cmdline::parse(&String::from_utf8_lossy(&bytes));
         let line =
             [b"pivot.revision=\xff\xfe ".repeat(1 << 16), b"pivot.revision=7".to_vec()].concat();
-        assert_eq!(Cmdline::parse(&line).revision.as_deref(), Some("7"));
+        assert_eq!(Cmdline::parse(&String::from_utf8_lossy(&line)).revision, Some("7"));
     }
 }

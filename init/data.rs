@@ -40,8 +40,8 @@ impl Boot {
     /// Waits for `pivot.data=` and mounts it. Read-only where it cannot be written: a full or failing card still
     /// boots, and says so.
     pub(crate) fn mount_data(&mut self) -> Result<(), Error> {
-        let Some(given) = self.cmdline.data.clone() else { return Ok(()) };
-        let name = device_name("pivot.data", &given)?;
+        let Some(given) = self.cmdline.data else { return Ok(()) };
+        let name = device_name("pivot.data", given)?;
         let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
         self.report.stage("wait_for_data");
         self.repair(&device)?;

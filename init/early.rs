@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The watchdog and the early modules, which belong together: a watchdog whose driver is a module is armed as soon as
+//! The watchdog and the modules, which belong together: a watchdog whose driver is a module is armed as soon as
 //! that module is in, before the next one can hang.
 
 use alloc::format;
@@ -9,9 +9,10 @@ use crate::boot::Boot;
 use crate::cmdline::WatchdogWish;
 use crate::error::Error;
 use crate::file;
+use crate::revision::MODULES;
 use crate::watchdog::Watchdog;
 
-/// The `early` list of a release is a few KiB; this bounds a damaged one.
+/// A list of modules is a few KiB; this bounds a damaged one.
 const LIST: usize = 64 << 10;
 
 impl Boot {
@@ -35,22 +36,13 @@ impl Boot {
         Ok(())
     }
 
-    /// Loads the modules of the initramfs' list for this release, in its order. A driver that refuses to load (no
-    /// such hardware) is no failure; what it would have brought is missed where it is needed.
+    /// Loads the modules of the initramfs' list for this release. What a driver that refuses to load would have
+    /// brought (there is no such hardware) is missed where it is needed.
     pub(crate) fn load_early_modules(&mut self) -> Result<(), Error> {
         let directory = format!("/lib/modules/{}", self.release);
-        let list = file::read(&format!("{directory}/early"), LIST).unwrap_or_default();
-        let list = String::from_utf8_lossy(&list).into_owned();
-        let mut count = 0u32;
-        for path in modules::early(&list) {
-            let options = self.cmdline.module_options(&modules::module_name(path));
-            match modules::insert(&format!("{directory}/{path}"), &options) {
-                Ok(_) => count = count.saturating_add(1),
-                Err(why) => log::warn!("{why}"),
-            }
-            self.open_watchdog()?;
+        if let Ok(list) = file::read(&format!("{directory}/early"), LIST) {
+            self.insert(&directory, &list)?;
         }
-        log::debug!("{count} early modules of {directory}");
         if self.watchdog.is_none() && matches!(self.cmdline.watchdog, WatchdogWish::Arm(_)) {
             self.degraded(Error::new(format_args!(
                 "there is no watchdog to arm: no /dev/watchdog0 after the early modules"
@@ -58,5 +50,40 @@ impl Boot {
         }
         self.report.stage("early_modules");
         Ok(())
+    }
+
+    /// Loads `pivot.modules=` with what they need. The image builder resolved that and left a list for each name, so
+    /// that nothing has to be searched or parsed here.
+    pub(crate) fn load_modules(&mut self) -> Result<(), Error> {
+        let directory = format!("{MODULES}/{}", self.release);
+        for name in self.cmdline.modules.split(',').filter(|name| !name.is_empty()) {
+            let path = format!("{directory}/load/{}", modules::module_name(name));
+            let refused = match file::read(&path, LIST) {
+                Ok(list) => self.insert(&directory, &list)?,
+                Err(why) => Some(Error::call("read", &path)(why)),
+            };
+            if let Some(why) = refused {
+                self.degraded(Error::new(format_args!("module {name}: {why}")))?;
+            }
+        }
+        self.report.stage("modules");
+        Ok(())
+    }
+
+    /// Inserts a list of modules in its order and arms the watchdog as soon as there is one. Every refusal is logged;
+    /// what is returned is the last one of a module that is not optional.
+    fn insert(&mut self, directory: &str, list: &[u8]) -> Result<Option<Error>, Error> {
+        let mut refused = None;
+        for module in modules::list(&String::from_utf8_lossy(list)) {
+            let options = self.cmdline.module_options(&modules::module_name(module.path));
+            if let Err(why) = modules::insert(&format!("{directory}/{}", module.path), &options) {
+                log::warn!("{why}");
+                if !module.optional {
+                    refused = Some(why.into());
+                }
+            }
+            self.open_watchdog()?;
+        }
+        Ok(refused)
     }
 }

@@ -47,7 +47,7 @@ impl Data {
             counter: 0,
             boot_id: file::attribute("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
             slot: boot.cmdline.slot,
-            revision: boot.revision.clone().or(boot.cmdline.revision.clone()).unwrap_or_default(),
+            revision: boot.revision.as_deref().or(boot.cmdline.revision).unwrap_or_default().into(),
             event: event.word().into(),
             message: message.into(),
         };

@@ -3,98 +3,90 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 /// Where the report is found in the booted system.
 pub(crate) const PATH: &str = "/run/pivot/boot.json";
 
-/// One stage of the boot, in microseconds since the kernel started (`CLOCK_BOOTTIME`).
-#[derive(Debug)]
-struct Stage {
-    name: &'static str,
-    start: u64,
-    end: u64,
-}
-
-/// Stages, facts and degradations, in the order in which they came.
+/// The report, written as it comes: nothing is kept but the text.
 #[derive(Debug)]
 pub(crate) struct Report {
+    start: u64,
     last: u64,
-    stages: Vec<Stage>,
-    facts: Vec<(&'static str, String)>,
-    degraded: Vec<String>,
+    reached: &'static str,
+    facts: String,
+    degraded: String,
+    stages: String,
+    /// One line for the log: every stage with its milliseconds.
+    summary: String,
 }
 
 impl Report {
     /// Begins now.
     pub(crate) fn start() -> Self {
-        Self { last: now(), stages: Vec::new(), facts: Vec::new(), degraded: Vec::new() }
+        let start = now();
+        let (degraded, stages, summary) = (String::new(), String::new(), String::new());
+        let mut report = Self {
+            start,
+            last: start,
+            reached: "start",
+            facts: String::new(),
+            degraded,
+            stages,
+            summary,
+        };
+        report.fact("pivot", env!("PIVOT_VERSION"));
+        report
     }
 
-    /// The stage that ends here.
+    /// The stage that ends here. Times are microseconds since the kernel started (`CLOCK_BOOTTIME`).
     pub(crate) fn stage(&mut self, name: &'static str) {
-        let end = now();
-        log::debug!("stage {name}: {} us", end.saturating_sub(self.last));
-        self.stages.push(Stage { name, start: self.last, end });
-        self.last = end;
+        let (start, end) = (self.last, now());
+        let spent = end.saturating_sub(start);
+        // Writing into a String cannot fail.
+        let _ = write!(
+            self.stages,
+            "{}{{\"name\":\"{name}\",\"start_us\":{start},\"end_us\":{end}}}",
+            comma(&self.stages)
+        );
+        let _ = write!(self.summary, "{name} {}.{:03} ms, ", spent / 1000, spent % 1000);
+        (self.last, self.reached) = (end, name);
     }
 
     /// The last stage that was finished: how far the boot came.
     pub(crate) fn reached(&self) -> &'static str {
-        self.stages.last().map_or("start", |stage| stage.name)
+        self.reached
     }
 
     /// Something that was found or decided.
-    pub(crate) fn fact(&mut self, name: &'static str, value: &str) {
-        self.facts.push((name, value.into()));
+    pub(crate) fn fact(&mut self, name: &str, value: &str) {
+        self.facts.push(',');
+        push_string(&mut self.facts, name);
+        self.facts.push(':');
+        push_string(&mut self.facts, value);
     }
 
     /// Something that is missing although the boot goes on.
-    pub(crate) fn degraded(&mut self, what: String) {
-        self.degraded.push(what);
+    pub(crate) fn degraded(&mut self, what: &str) {
+        self.degraded.push_str(comma(&self.degraded));
+        push_string(&mut self.degraded, what);
     }
 
     /// One line for the log: every stage with its milliseconds.
     pub(crate) fn summary(&self) -> String {
-        let mut line = String::new();
-        for stage in &self.stages {
-            let spent = stage.end.saturating_sub(stage.start);
-            // Writing into a String cannot fail.
-            let _ = write!(line, "{} {}.{:03} ms, ", stage.name, spent / 1000, spent % 1000);
-        }
-        let start = self.stages.first().map_or(self.last, |stage| stage.start);
-        let total = self.last.saturating_sub(start);
-        format!("{line}in all {}.{:03} ms", total / 1000, total % 1000)
+        let total = self.last.saturating_sub(self.start);
+        format!("{}in all {}.{:03} ms", self.summary, total / 1000, total % 1000)
     }
 
     /// The report as JSON.
     pub(crate) fn json(&self) -> String {
-        let mut json = String::from("{\"version\":1,\"pivot\":");
-        push_string(&mut json, env!("PIVOT_VERSION"));
-        for (name, value) in &self.facts {
-            json.push(',');
-            push_string(&mut json, name);
-            json.push(':');
-            push_string(&mut json, value);
-        }
-        json.push_str(",\"degraded\":[");
-        for (i, what) in self.degraded.iter().enumerate() {
-            json.push_str(if i == 0 { "" } else { "," });
-            push_string(&mut json, what);
-        }
-        json.push_str("],\"stages\":[");
-        for (i, Stage { name, start, end }) in self.stages.iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            // Writing into a String cannot fail.
-            let _ = write!(
-                json,
-                "{comma}{{\"name\":\"{name}\",\"start_us\":{start},\"end_us\":{end}}}"
-            );
-        }
-        json.push_str("]}\n");
-        json
+        let Self { facts, degraded, stages, .. } = self;
+        format!("{{\"version\":1{facts},\"degraded\":[{degraded}],\"stages\":[{stages}]}}\n")
     }
+}
+
+fn comma(list: &str) -> &'static str {
+    if list.is_empty() { "" } else { "," }
 }
 
 fn now() -> u64 {
@@ -123,8 +115,8 @@ mod tests {
     fn json_is_escaped_and_complete() {
         let mut report = Report::start();
         report.fact("release", "6.1\"\\\n");
-        report.degraded("no firmware".into());
-        report.degraded("no modules".into());
+        report.degraded("no firmware");
+        report.degraded("no modules");
         report.stage("api");
         let json = report.json();
         assert!(json.contains(r#""release":"6.1\"\\\u000a""#), "{json}");

@@ -41,7 +41,7 @@ pub(crate) struct Image {
 impl Boot {
     /// Mounts the images of the revision that can be booted. Without `pivot.revision=` there is none.
     pub(crate) fn open_revision(&mut self) -> Result<(), Error> {
-        let Some(given) = self.cmdline.revision.clone() else { return Ok(()) };
+        let Some(given) = self.cmdline.revision else { return Ok(()) };
         let wrong = |cause: &dyn Display| {
             Error::new(format_args!("cannot use pivot.revision={given}: {cause}"))
         };
@@ -119,7 +119,7 @@ impl Boot {
         if root_wanted && file_exists(&directory, manifest::ROOT) {
             self.mount_image(&directory, manifest::ROOT, self.root_target(), None)?;
             let root = Root::open(self.root_target())?;
-            let init = switch_root::find_init(&root, self.cmdline.init.as_deref());
+            let init = switch_root::find_init(&root, self.cmdline.init);
             // Without an init this is no root.
             init.inspect_err(|_| self.unmount_images())?;
         }

@@ -44,20 +44,20 @@ impl Boot {
 
     /// `pivot.root=` or `root=`, as the kernel mounts it.
     fn mount_root_device(&mut self) -> Result<(), Error> {
-        let ours = self.cmdline.pivot_root.clone().map(|value| ("pivot.root", value));
-        let given = ours.or_else(|| self.cmdline.root.clone().map(|value| ("root", value)));
+        let ours = self.cmdline.pivot_root.map(|value| ("pivot.root", value));
+        let given = ours.or_else(|| self.cmdline.root.map(|value| ("root", value)));
         let (parameter, value) = given.ok_or_else(|| Error::new(format_args!("{NO_ROOT}")))?;
-        let name = device_name(parameter, &value)?;
+        let name = device_name(parameter, value)?;
         let delay = i64::from(self.cmdline.rootdelay).min(self.deadline.left().tv_sec);
         crate::rescue::sleep(delay);
         let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
         let target = self.root_target();
         file::create_dirs(target).map_err(Error::call("make", target))?;
         let options = Options {
-            kinds: self.cmdline.rootfstype.as_deref(),
+            kinds: self.cmdline.rootfstype,
             // Nothing is written below an overlay.
             read_only: self.cmdline.read_only || self.cmdline.overlay != Overlay::None,
-            data: self.cmdline.rootflags.as_deref(),
+            data: self.cmdline.rootflags,
         };
         filesystem::mount(&device.node, target, &options)?;
         log::info!("root: {} ({parameter}={value})", device.node);
@@ -104,28 +104,6 @@ impl Boot {
             file::create_dirs(directory).map_err(Error::call("make", directory))?;
         }
         Ok(overlay::mount(LOWER, &upper, &work, SYSROOT)?)
-    }
-
-    /// Loads `pivot.modules=` with what they need, from the revision's image or else from the initramfs itself.
-    pub(crate) fn load_modules(&mut self) -> Result<(), Error> {
-        if self.cmdline.modules.is_empty() {
-            return Ok(());
-        }
-        let from_image = self.images.iter().any(|image| image.target == crate::revision::MODULES);
-        let base = if from_image { crate::revision::MODULES } else { "/lib/modules" };
-        let tree = match modules::Tree::open(base, &self.release) {
-            Ok(tree) => tree,
-            Err(why) => return self.degraded(why.into()),
-        };
-        for name in self.cmdline.modules.clone() {
-            let options = |module: &str| self.cmdline.module_options(module);
-            match tree.load(&name, &options) {
-                Ok(count) => log::debug!("module {name}: {count} inserted"),
-                Err(why) => self.degraded(why.into())?,
-            }
-        }
-        self.report.stage("modules");
-        Ok(())
     }
 
     /// Takes the mounts of a revision that turned out to be unusable away again.

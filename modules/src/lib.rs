@@ -32,10 +32,25 @@ pub use error::Error;
 pub use insert::insert;
 pub use tree::Tree;
 
-/// The paths in the file `early` of an initramfs, in the order to load: one a line, relative to the directory of the
-/// release. Empty lines and those that begin with `#` are left out.
-pub fn early(list: &str) -> impl Iterator<Item = &str> {
-    list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+/// One line of a list of modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed<'a> {
+    /// The module's file, relative to the directory of its release.
+    pub path: &'a str,
+    /// The others do without it: a soft dependency.
+    pub optional: bool,
+}
+
+/// The modules of a list in the order to insert, a line each: the file `early` of an initramfs, or `load/NAME` of a
+/// modules image. A `-` before the path says that the module is optional. Empty lines and those that begin with `#` are
+/// left out.
+pub fn list(text: &str) -> impl Iterator<Item = Listed<'_>> {
+    let lines =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| match line.strip_prefix('-') {
+        Some(path) => Listed { path, optional: true },
+        None => Listed { path: line, optional: false },
+    })
 }
 
 /// The name by which the kernel knows the module: `kernel/fs/nls/nls_iso8859-1.ko.xz` is `nls_iso8859_1`.
@@ -84,15 +99,30 @@ mod tests {
     }
 
     #[test]
-    fn early_list() {
-        let list = "# watchdog first\nkernel/drivers/watchdog/i6300esb.ko\n\n  \t\r\n  kernel/fs/ext4/ext4.ko \r\n#kernel/no.ko\nlast.ko";
-        let paths: Vec<&str> = early(list).collect();
+    fn lists() {
+        let text = "# watchdog first
+kernel/drivers/watchdog/i6300esb.ko
+
+  	
+ -kernel/lib/crc.ko 
+#kernel/no.ko
+last.ko";
+        let found: Vec<(&str, bool)> = list(text).map(|one| (one.path, one.optional)).collect();
+        let expected = [
+            ("kernel/drivers/watchdog/i6300esb.ko", false),
+            ("kernel/lib/crc.ko", true),
+            ("last.ko", false),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(list("").count(), 0);
         assert_eq!(
-            paths,
-            ["kernel/drivers/watchdog/i6300esb.ko", "kernel/fs/ext4/ext4.ko", "last.ko"]
+            list(
+                "# nothing
+"
+            )
+            .count(),
+            0
         );
-        assert_eq!(early("").count(), 0);
-        assert_eq!(early("# nothing\n").count(), 0);
     }
 
     #[test]
