@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
+use mount::Error;
 use mount::block::Roots;
 use mount::device::DeviceName;
 use mount::uevent::Uevents;
@@ -13,12 +14,11 @@ use mount::wait::Deadline;
 
 use crate::cmdline::Cmdline;
 use crate::data::Data;
-use crate::error::Error;
 use crate::report::Report;
 use crate::revision::Image;
 use crate::switch_root::Start;
 use crate::watchdog::Watchdog;
-use crate::{file, kmsg, rescue, switch_root};
+use crate::{kmsg, rescue, switch_root};
 
 /// A command line is at most 2 KiB on Arm64 and 1 KiB on Arm; this bounds what the kernel could ever give.
 const CMDLINE: usize = 64 << 10;
@@ -37,6 +37,8 @@ pub(crate) struct Boot {
     pub(crate) data: Option<Data>,
     /// The revision that was chosen, which may be another than the command line's.
     pub(crate) revision: Option<String>,
+    /// The decision is to start the other slot once.
+    pub(crate) other_slot: bool,
     /// The mounted images of the revision.
     pub(crate) images: Vec<Image>,
 }
@@ -67,7 +69,7 @@ impl Boot {
         let report = Report::start();
         let api = mount::api::filesystems("");
         kmsg::open();
-        let line = file::read("/proc/cmdline", CMDLINE).unwrap_or_default();
+        let line = mount::file::read("/proc/cmdline", CMDLINE).unwrap_or_default();
         let cmdline = Cmdline::parse(String::from_utf8_lossy(&line).into_owned().leak());
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let deadline = Deadline::new(cmdline.timeout.into());
@@ -93,6 +95,7 @@ impl Boot {
             watchdog: None,
             data: None,
             revision: None,
+            other_slot: false,
             images: Vec::new(),
         };
         boot.report_facts();

@@ -3,6 +3,7 @@
 
 use core::fmt;
 
+use mount::Error;
 use mount::block::BlockDevice;
 use mount::filesystem::{self, Options};
 use mount::{errno, superblock, wait};
@@ -12,7 +13,6 @@ use rustix::process::WaitOptions;
 use uapi::process::Fork;
 
 use crate::boot::{Boot, device_name};
-use crate::error::Error;
 
 /// Where the data partition is mounted; `/run` moves with it into the new root.
 pub(crate) const DATA: &str = "/run/pivot/data";
@@ -45,7 +45,7 @@ impl Boot {
         let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
         self.report.stage("wait_for_data");
         self.repair(&device)?;
-        crate::file::create_dirs(DATA).map_err(Error::call("make", DATA))?;
+        mount::file::create_directories(DATA)?;
         let options = Options { kinds: None, read_only: false, data: None };
         let mounted = filesystem::mount(&device.node, DATA, &options)?;
         self.data = Some(Data { read_only: mounted.read_only });
@@ -94,7 +94,7 @@ impl Boot {
                 uapi::process::execve(c"/sbin/e2fsck", &[c"e2fsck", c"-p", &path], &[]);
                 uapi::process::exit(127)
             }
-            Err(why) => return Err(Error::call("fork", E2FSCK)(why)),
+            Err(why) => return Err(Error::call("fork", E2FSCK, why)),
         };
         let status = loop {
             match rustix::process::waitpid(Some(child), WaitOptions::NOHANG) {

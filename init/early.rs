@@ -7,10 +7,10 @@ use alloc::string::String;
 
 use crate::boot::Boot;
 use crate::cmdline::WatchdogWish;
-use crate::error::Error;
-use crate::file;
 use crate::revision::MODULES;
 use crate::watchdog::Watchdog;
+use mount::Error;
+use mount::file;
 
 /// A list of modules is a few KiB; this bounds a damaged one.
 const LIST: usize = 64 << 10;
@@ -60,7 +60,7 @@ impl Boot {
             let path = format!("{directory}/load/{}", modules::module_name(name));
             let refused = match file::read(&path, LIST) {
                 Ok(list) => self.insert(&directory, &list)?,
-                Err(why) => Some(Error::call("read", &path)(why)),
+                Err(why) => Some(why),
             };
             if let Some(why) = refused {
                 self.degraded(Error::new(format_args!("module {name}: {why}")))?;
@@ -79,7 +79,7 @@ impl Boot {
             if let Err(why) = modules::insert(&format!("{directory}/{}", module.path), &options) {
                 log::warn!("{why}");
                 if !module.optional {
-                    refused = Some(why.into());
+                    refused = Some(why);
                 }
             }
             self.open_watchdog()?;

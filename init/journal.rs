@@ -6,13 +6,13 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use bootsel::log::{self as records, Record};
+use mount::Error;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::boot::Boot;
 use crate::data::{DATA, Data};
-use crate::error::Error;
-use crate::file;
+use mount::file;
 
 /// What is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Data {
     /// Writes one record, synchronously, into the place of the oldest.
     pub(crate) fn journal(&self, event: Event, boot: &Boot, message: &str) -> Result<(), Error> {
         let path = format!("{DATA}/pivot/log/init.log");
-        let log = read(&path).map_err(Error::call("read", &path))?;
+        let log = read(&path)?;
         let record = Record {
             counter: 0,
             boot_id: file::attribute("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
@@ -59,7 +59,7 @@ impl Data {
         let written = open.and_then(|file| rustix::io::pwrite(file, &bytes, offset));
         let complete =
             written.and_then(|count| if count == bytes.len() { Ok(()) } else { Err(Errno::IO) });
-        complete.map_err(Error::call("write a record to", &path))
+        complete.map_err(|why| Error::call("write a record to", &path, why))
     }
 
     /// Whether the one-shot fallback was used and no boot came to its end since. Also where the log cannot be
@@ -86,6 +86,6 @@ impl Boot {
     }
 }
 
-fn read(path: &str) -> Result<Vec<u8>, Errno> {
+fn read(path: &str) -> Result<Vec<u8>, Error> {
     file::read(path, records::BYTES)
 }

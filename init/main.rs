@@ -13,7 +13,6 @@ mod boot;
 mod cmdline;
 mod data;
 mod early;
-mod error;
 mod file;
 mod journal;
 mod kmsg;

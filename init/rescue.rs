@@ -3,13 +3,13 @@
 
 use alloc::format;
 
+use mount::Error;
 use mount::errno;
 use rustix::fs::{Mode, OFlags, Timespec};
 use uapi::process::Fork;
 
 use crate::boot::Boot;
 use crate::cmdline::Rescue;
-use crate::error::Error;
 use crate::journal::Event;
 
 /// How long the reason stays on the screen before the restart, in seconds.
@@ -26,7 +26,7 @@ pub(crate) fn end(mut boot: Boot, why: &Error) -> ! {
         boot.journal(Event::TrialFailed, &format!("after stage {stage}: {why}"));
         restart(&boot)
     }
-    if why.wants_other_slot() {
+    if boot.other_slot {
         log::error!("rescue: {why}; starting the other slot once");
         // The count must be on the disk first: a fallback that is not counted could go on for ever.
         if boot.journal(Event::Fallback, &format!("{why}")) {
@@ -97,8 +97,8 @@ fn shell(boot: &mut Boot) {
 fn run_shell() -> Result<(), Error> {
     let shell = c"/bin/sh";
     rustix::fs::access("/bin/sh", rustix::fs::Access::EXEC_OK)
-        .map_err(Error::call("execute", "/bin/sh"))?;
-    match uapi::process::fork().map_err(Error::call("fork for", "/bin/sh"))? {
+        .map_err(|why| Error::call("execute", "/bin/sh", why))?;
+    match uapi::process::fork().map_err(|why| Error::call("fork for", "/bin/sh", why))? {
         Fork::Parent(child) => loop {
             match rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()) {
                 Err(rustix::io::Errno::INTR) => {}

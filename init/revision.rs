@@ -13,14 +13,14 @@ use core::fmt::{self, Display};
 
 use bootsel::choose::{self, Candidate, Choice, Facts, State};
 use bootsel::manifest::{self, Manifest, RevisionId};
+use mount::Error;
 use mount::image;
 use mount::new_root::Root;
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 
 use crate::boot::Boot;
 use crate::data::DATA;
-use crate::error::Error;
-use crate::{file, switch_root};
+use crate::switch_root;
 
 /// Where the images of the running kernel's modules and of the firmware are mounted.
 pub(crate) const MODULES: &str = "/run/pivot/modules";
@@ -93,7 +93,7 @@ impl Boot {
     }
 
     fn choose(
-        &self,
+        &mut self,
         wanted: &RevisionId,
         candidates: &[Candidate],
     ) -> Result<(RevisionId, Option<String>), Error> {
@@ -107,7 +107,10 @@ impl Boot {
         };
         match choose::revision(&facts) {
             Choice::Boot { id, degraded } => Ok((id, degraded)),
-            Choice::OtherSlot { reason, .. } => Err(Error::other_slot(reason)),
+            Choice::OtherSlot { reason, .. } => {
+                self.other_slot = true;
+                Err(reason.into())
+            }
             Choice::Rescue { reason } | Choice::Fail { reason } => Err(reason.into()),
         }
     }
@@ -208,8 +211,7 @@ fn look_at(id: &RevisionId, release: &str) -> Candidate {
 
 fn read_manifest(id: &RevisionId) -> Result<Manifest, Error> {
     let path = format!("{}/{}", directory(id), manifest::NAME);
-    let bytes = file::read(&path, manifest::MAX_BYTES.saturating_add(1))
-        .map_err(Error::call("read", &path))?;
+    let bytes = mount::file::read(&path, manifest::MAX_BYTES.saturating_add(1))?;
     let parsed =
         Manifest::parse(&bytes).map_err(|why| Error::new(format_args!("{path}: {why}")))?;
     match parsed.revision() {
@@ -241,8 +243,8 @@ fn check_file(directory: &str, wanted: &manifest::File) -> Result<(), Error> {
     let bad = |what: fmt::Arguments<'_>| Err(Error::new(format_args!("{path} {what}")));
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = rustix::fs::open(path.as_str(), flags, Mode::empty())
-        .map_err(Error::call("read", &path))?;
-    let stat = rustix::fs::fstat(&file).map_err(Error::call("read", &path))?;
+        .map_err(|why| Error::call("read", &path, why))?;
+    let stat = rustix::fs::fstat(&file).map_err(|why| Error::call("read", &path, why))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return bad(format_args!("is not a file"));
     }
@@ -250,7 +252,8 @@ fn check_file(directory: &str, wanted: &manifest::File) -> Result<(), Error> {
         return bad(format_args!("has {} bytes instead of {}", stat.st_size, wanted.bytes));
     }
     let mut magic = [0; 4];
-    let read = rustix::io::pread(&file, &mut magic, 0).map_err(Error::call("read", &path))?;
+    let read =
+        rustix::io::pread(&file, &mut magic, 0).map_err(|why| Error::call("read", &path, why))?;
     if wanted.name.ends_with(".squashfs") && magic.get(..read) != Some(SQUASHFS) {
         return bad(format_args!("is no squashfs"));
     }

@@ -4,6 +4,7 @@
 use alloc::format;
 use alloc::string::String;
 
+use mount::Error;
 use mount::filesystem::{self, Options};
 use mount::new_root::Root;
 use mount::{errno, overlay, wait};
@@ -11,9 +12,8 @@ use mount::{errno, overlay, wait};
 use crate::boot::{Boot, device_name};
 use crate::cmdline::Overlay;
 use crate::data::DATA;
-use crate::error::Error;
-use crate::file;
 use crate::switch_root::SYSROOT;
+use mount::file;
 
 /// The read-only root under an overlay.
 const LOWER: &str = "/run/pivot/lower";
@@ -29,7 +29,7 @@ impl Boot {
 
     /// Mounts the root, unless the revision's image is mounted already, and lays the overlay over it.
     pub(crate) fn mount_root(&mut self) -> Result<Root, Error> {
-        file::create_dirs(SYSROOT).map_err(Error::call("make", SYSROOT))?;
+        file::create_directories(SYSROOT)?;
         if !self.images.iter().any(|image| image.inside.is_none()) {
             self.mount_root_device()?;
         }
@@ -52,7 +52,7 @@ impl Boot {
         crate::rescue::sleep(delay);
         let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
         let target = self.root_target();
-        file::create_dirs(target).map_err(Error::call("make", target))?;
+        file::create_directories(target)?;
         let options = Options {
             kinds: self.cmdline.rootfstype,
             // Nothing is written below an overlay.
@@ -66,7 +66,7 @@ impl Boot {
     }
 
     fn mount_volatile(&mut self) -> Result<(), Error> {
-        file::create_dirs(VOLATILE).map_err(Error::call("make", VOLATILE))?;
+        file::create_directories(VOLATILE)?;
         filesystem::tmpfs(VOLATILE, "mode=0755")?;
         self.mount_overlay(VOLATILE)?;
         self.report.fact("overlay", "volatile");
@@ -100,9 +100,6 @@ impl Boot {
 
     fn mount_overlay(&self, base: &str) -> Result<(), Error> {
         let (upper, work) = (format!("{base}/upper"), format!("{base}/work"));
-        for directory in [&upper, &work] {
-            file::create_dirs(directory).map_err(Error::call("make", directory))?;
-        }
         Ok(overlay::mount(LOWER, &upper, &work, SYSROOT)?)
     }
 

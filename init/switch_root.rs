@@ -10,12 +10,12 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::ffi::CStr;
 
+use mount::Error;
 use mount::new_root::Root;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
 use crate::boot::Boot;
-use crate::error::Error;
 use crate::{file, report};
 
 /// Where the new root waits.
@@ -45,7 +45,7 @@ pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallib
     boot.journal_booted();
     for (source, inside) in [("/dev", "dev"), ("/sys", "sys"), ("/run", "run"), ("/proc", "proc")] {
         let moved = root.move_into(source, inside);
-        boot.tolerate(moved.map_err(Error::from))?;
+        boot.tolerate(moved)?;
     }
     let initramfs = enter()?;
     delete(initramfs);
@@ -56,18 +56,18 @@ pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallib
         [init].into_iter().chain(boot.start.arguments.iter().map(AsRef::as_ref)).collect();
     let environment: Vec<&CStr> = boot.start.environment.iter().map(AsRef::as_ref).collect();
     let cause = uapi::process::execve(init, &arguments, &environment);
-    Err(Error::call("execute", &init.to_string_lossy())(cause))
+    Err(Error::call("execute", &init.to_string_lossy(), cause))
 }
 
 /// Moves `/sysroot` onto `/` and goes there; the initramfs stays reachable by the descriptor alone.
 fn enter() -> Result<OwnedFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let initramfs = rustix::fs::open("/", flags, Mode::empty())
-        .map_err(Error::call("open", "the initramfs"))?;
-    rustix::process::chdir(SYSROOT).map_err(Error::call("enter", SYSROOT))?;
-    rustix::mount::mount_move(".", "/").map_err(Error::call("move onto /", SYSROOT))?;
-    rustix::process::chroot(".").map_err(Error::call("chroot into", SYSROOT))?;
-    rustix::process::chdir("/").map_err(Error::call("enter", "/"))?;
+        .map_err(|why| Error::call("open", "the initramfs", why))?;
+    rustix::process::chdir(SYSROOT).map_err(|why| Error::call("enter", SYSROOT, why))?;
+    rustix::mount::mount_move(".", "/").map_err(|why| Error::call("move onto /", SYSROOT, why))?;
+    rustix::process::chroot(".").map_err(|why| Error::call("chroot into", SYSROOT, why))?;
+    rustix::process::chdir("/").map_err(|why| Error::call("enter", "/", why))?;
     Ok(initramfs)
 }
 
@@ -127,7 +127,7 @@ impl Boot {
         for image in self.images.clone() {
             let Some(inside) = image.inside else { continue };
             let bound = root.bind_into(image.target, inside);
-            self.tolerate(bound.map_err(Error::from))?;
+            self.tolerate(bound)?;
         }
         Ok(())
     }

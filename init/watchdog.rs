@@ -9,6 +9,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use mount::Error;
 use mount::errno;
 use mount::wait::Deadline;
 use rustix::fd::{AsFd, OwnedFd};
@@ -18,8 +19,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use uapi::process::Fork;
 
 use crate::cmdline::WatchdogWish;
-use crate::error::Error;
-use crate::file;
+use mount::file;
 
 /// The node of the first watchdog and the older name of the same device.
 const NODES: [&str; 2] = ["/dev/watchdog0", "/dev/watchdog"];
@@ -63,7 +63,7 @@ impl Watchdog {
             let _ = uapi::watchdog::enable_card(device.as_fd());
         }
         let seconds = uapi::watchdog::get_timeout(device.as_fd())
-            .map_err(Error::call("read the timeout of", "the watchdog"))?;
+            .map_err(|why| Error::call("read the timeout of", "the watchdog", why))?;
         if let Some(asked) = wanted.filter(|&s| i64::from(s) != i64::from(seconds)) {
             log::warn!("watchdog: asked for {asked} s, the driver works with {seconds} s");
         }
@@ -104,7 +104,7 @@ fn open_node() -> Result<Option<OwnedFd>, Error> {
         match rustix::fs::open(node, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
             Ok(device) => return Ok(Some(device)),
             Err(Errno::NOENT | Errno::NODEV | Errno::NXIO) => {}
-            Err(why) => return Err(Error::call("open", node)(why)),
+            Err(why) => return Err(Error::call("open", node, why)),
         }
     }
     Ok(None)
@@ -129,6 +129,6 @@ fn feed(device: &OwnedFd, seconds: i32, deadline: Option<&Deadline>) -> Result<P
             }
             uapi::process::exit(0)
         }
-        Err(why) => Err(Error::call("fork", "the watchdog's feeder")(why)),
+        Err(why) => Err(Error::call("fork", "the watchdog's feeder", why)),
     }
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `finit_module`: one file into the kernel.
 
-use alloc::borrow::ToOwned;
 use alloc::ffi::CString;
 
 use rustix::ffi::c_int;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::Error;
+use mount::Error;
+use mount::errno::text;
 
 /// linux/module.h: the kernel decompresses the file itself (Linux 5.17, MODULE_DECOMPRESS), and only what it was built
 /// for, in Debian xz.
@@ -23,14 +23,45 @@ const MODULE_INIT_COMPRESSED_FILE: c_int = 4;
 pub fn insert(path: &str, options: &str) -> Result<bool, Error> {
     let open = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, open, Mode::empty())
-        .map_err(|errno| Error::file("open", path, errno))?;
-    let refused = |errno| Error::Insert { path: path.to_owned(), errno };
+        .map_err(|errno| Error::call("open", path, errno))?;
     // A NUL would cut the options short.
-    let options = CString::new(options).map_err(|_| refused(Errno::INVAL))?;
+    let options = CString::new(options).map_err(|_| refused(path, Errno::INVAL))?;
     match rustix::system::finit_module(&file, &options, flags(path)) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
-        Err(errno) => Err(refused(errno)),
+        Err(errno) => Err(refused(path, errno)),
+    }
+}
+
+fn refused(path: &str, errno: Errno) -> Error {
+    let hint = hint(errno);
+    let (open, close) = if hint.is_empty() { ("", "") } else { (" (", ")") };
+    Error::new(format_args!("cannot insert {path}: {}{open}{hint}{close}", text(errno)))
+}
+
+/// What an errno means when `finit_module` gives it. The kernel says more on its own log: names of symbols, versions.
+/// Source: kernel/module/{main,version,signing,decompress}.c and kernel/params.c of Linux 6.12.
+fn hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::NOEXEC => {
+            "for another kernel release or machine: vermagic, ELF header, module_layout"
+        }
+        Errno::INVAL => {
+            "disagrees about a symbol's version, not compressed as the kernel reads it, or a bad parameter"
+        }
+        Errno::NOENT => "unknown symbol: a module that it depends on is not loaded",
+        Errno::KEYREJECTED => {
+            "its signature is missing or of an unknown key, and the kernel insists on one"
+        }
+        Errno::BADMSG => "its signature is damaged",
+        Errno::OPNOTSUPP => "this kernel does not decompress modules: MODULE_DECOMPRESS",
+        Errno::PERM => {
+            "modules are disabled, this one is blacklisted, or the kernel is locked down"
+        }
+        Errno::RANGE | Errno::NOSPC => "the value of a parameter is out of range or too long",
+        Errno::BUSY => "another one of this name is being loaded or unloaded",
+        Errno::NODEV => "its hardware is not there",
+        _ => "",
     }
 }
 
@@ -73,7 +104,6 @@ mod tests {
     fn options_with_a_nul() {
         let file = tempfile::NamedTempFile::with_suffix(".ko").unwrap();
         let path = file.path().to_str().unwrap();
-        let expected = Error::Insert { path: path.to_owned(), errno: Errno::INVAL };
-        assert_eq!(insert(path, "a=1\0b=2"), Err(expected));
+        assert_eq!(insert(path, "a=1\0b=2"), Err(refused(path, Errno::INVAL)));
     }
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Kernel modules: from a name to the files to load, in order, and into the kernel.
 //!
-//! A [`Tree`] is one directory of `/lib/modules` as depmod leaves it. The image builder resolves the early modules
-//! with it, init the ones that `pivot.modules=` names: one resolver, which libkmod judges (`tests/oracle.rs`).
+//! A [`Tree`] is one directory of `/lib/modules` as depmod leaves it. The image builder resolves names with it, and
+//! libkmod judges it (`tests/oracle.rs`). PID 1 searches nothing: it inserts the files of a [`list`] that was resolved
+//! so.
 //!
 //! What libkmod does and this deliberately does not: no modprobe.d (no `options`, `install` or `blacklist` lines;
-//! options come from the command line, as for a driver that is built in), no removal, no `symbol:` lookups.
+//! options come from the command line, as for a driver that is built in), no removal, no `symbol:` lookups. And what
+//! it does more: of several softdep lines of one module all count.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -65,9 +67,9 @@ pub fn module_name(path_or_name: &str) -> String {
 /// # Errors
 /// Where sysfs is not mounted, the kernel has no firmware loader, or the path is longer than 255 bytes.
 #[doc(alias = "firmware_class.path")]
-pub fn set_firmware_path(sys: &str, path: &str) -> Result<(), Error> {
+pub fn set_firmware_path(sys: &str, path: &str) -> Result<(), mount::Error> {
     let parameter = format!("{sys}/module/firmware_class/parameters/path");
-    let cannot = |errno| Error::file("write", &parameter, errno);
+    let cannot = |errno| mount::Error::call("write", &parameter, errno);
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::open(parameter.as_str(), flags, Mode::empty()).map_err(cannot)?;
     // No newline: the kernel would take it as part of the path (module_param_string). One write is one value.

@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 use crate::tree::{Found, Module, Tree, softdeps};
 use crate::{Error, module_name};
 
-/// Most modules of one order: Debian's longest has 62.
-pub(crate) const MODULES: usize = 512;
-/// Most steps, of which a module costs a few: how often softdeps may come up again is written on the disk.
+/// Most modules of one order: Debian 6.12's longest has 21.
+const MODULES: usize = 512;
+/// Most steps, of which a module costs a few: how often a softdep comes up again is written on the disk.
 const STEPS: usize = 1 << 14;
 
 /// What is still to be done, the next one last. A list and not a recursion: how deep it goes is written on the disk.
@@ -48,7 +48,7 @@ pub(crate) fn order(tree: &Tree, name: &str, modules: Vec<Module>) -> Result<Vec
                 steps.extend(dependencies.into_iter().rev().map(Step::Surround));
             }
             Step::Surround(path) => {
-                let (before, after) = softdeps(tree.softdeps(), &module_name(&path));
+                let (before, after) = softdeps(&tree.softdeps, &module_name(&path));
                 let find = |name: &str| Step::Find(name.to_string());
                 steps.extend(after.into_iter().rev().map(find));
                 steps.push(Step::Insert(path));

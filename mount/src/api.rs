@@ -18,7 +18,7 @@ const MOUNTS: [(&str, &str, MountFlags, Option<&CStr>); 4] = [
     ("tmpfs", "/run", DATA.union(MountFlags::STRICTATIME), Some(c"mode=755")),
 ];
 
-/// Mounts /dev, /proc, /sys and /run below `root` ("" for the real ones). What is mounted already stays.
+/// Mounts /dev, /proc, /sys and /run below `root` ("" for the real ones). A /dev that the kernel has mounted stays.
 pub fn filesystems(root: &str) -> Result<(), Error> {
     for (kind, path, flags, data) in MOUNTS {
         let target = format!("{root}{path}");

@@ -48,7 +48,7 @@ pub(crate) struct Entry {
 /// The device that `name` names, if it is there.
 ///
 /// # Errors
-/// [`Error::Ambiguous`] where two devices answer to the name: taking one of them would some day boot the wrong card.
+/// Where two devices answer to the name: taking one of them would some day boot the wrong card.
 pub fn find(roots: &Roots<'_>, name: &DeviceName) -> Result<Option<BlockDevice>, Error> {
     let found = match name.by() {
         By::Node(node) => entry(roots, &node.replace('/', "!")).map(|entry| entry.device),
@@ -118,11 +118,10 @@ fn only(
 ) -> Result<Option<BlockDevice>, Error> {
     let mut found = entries.iter().filter(|entry| matches(entry)).map(|entry| &entry.device);
     match (found.next(), found.next()) {
-        (Some(first), Some(second)) => Err(Error::Ambiguous {
-            name: name.clone(),
-            first: first.node.clone(),
-            second: second.node.clone(),
-        }),
+        (Some(first), Some(second)) => Err(Error::new(format_args!(
+            "cannot choose between {} and {}: both are {name}",
+            first.node, second.node
+        ))),
         (first, _) => Ok(first.cloned()),
     }
 }

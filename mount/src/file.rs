@@ -15,8 +15,8 @@ use crate::Error;
 const ATTRIBUTE: usize = 4096;
 
 /// Opens a file with `O_CLOEXEC`.
-pub(crate) fn open_with(path: &str, flags: OFlags) -> Result<OwnedFd, Error> {
-    open(path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(|e| Error::file("open", path, e))
+pub fn open_with(path: &str, flags: OFlags) -> Result<OwnedFd, Error> {
+    open(path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(|e| Error::call("open", path, e))
 }
 
 /// Fills `buffer` from `offset` on as far as the file goes; how many bytes that were.
@@ -33,6 +33,18 @@ pub(crate) fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> Result
     Ok(done)
 }
 
+/// The first `limit` bytes of a file at the most.
+///
+/// # Errors
+/// Where it cannot be opened or read.
+pub fn read(path: &str, limit: usize) -> Result<Vec<u8>, Error> {
+    let file = open_with(path, OFlags::RDONLY)?;
+    let mut bytes = vec![0; limit];
+    let length = read_at(file, &mut bytes, 0).map_err(|errno| Error::call("read", path, errno))?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
 /// Exactly `length` bytes at `offset`, or nothing.
 pub(crate) fn bytes_at(file: impl AsFd, offset: u64, length: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; length];
@@ -40,11 +52,8 @@ pub(crate) fn bytes_at(file: impl AsFd, offset: u64, length: usize) -> Option<Ve
 }
 
 /// A file of sysfs or procfs; nothing when it cannot be read, as when the device has just gone.
-pub(crate) fn attribute(path: &str) -> Option<String> {
-    let file = open_with(path, OFlags::RDONLY).ok()?;
-    let mut bytes = vec![0; ATTRIBUTE];
-    let length = read_at(file, &mut bytes, 0).ok()?;
-    bytes.truncate(length);
+pub fn attribute(path: &str) -> Option<String> {
+    let bytes = read(path, ATTRIBUTE).ok()?;
     Some(String::from_utf8_lossy(&bytes).trim_end().to_string())
 }
 
@@ -68,13 +77,13 @@ pub(crate) fn names(directory: &str) -> Vec<String> {
 }
 
 /// `mkdir -p`, mode 755.
-pub(crate) fn create_directories(path: &str) -> Result<(), Error> {
+pub fn create_directories(path: &str) -> Result<(), Error> {
     let slashes = path.match_indices('/').map(|(at, _)| at).filter(|at| *at != 0);
     for end in slashes.chain([path.len()]) {
         let directory = path.get(..end).unwrap_or_default();
         match rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::file("create", directory, errno)),
+            Err(errno) => return Err(Error::call("create", directory, errno)),
         }
     }
     Ok(())

@@ -66,7 +66,7 @@ pub fn tmpfs(target: &str, data: &str) -> Result<(), Error> {
 /// Unmounts `target`; `detach` takes it out of the tree at once and lets it end when its last user goes.
 pub fn unmount(target: &str, detach: bool) -> Result<(), Error> {
     let flags = if detach { UnmountFlags::DETACH } else { UnmountFlags::empty() };
-    rustix::mount::unmount(target, flags).map_err(|errno| Error::file("unmount", target, errno))
+    rustix::mount::unmount(target, flags).map_err(|errno| Error::call("unmount", target, errno))
 }
 
 // mount(2) with its data as text.

@@ -37,7 +37,8 @@ pub fn attach(image: &str, direct_io: bool) -> Result<LoopDevice, Error> {
 /// device goes when it is unmounted.
 pub fn squashfs(image: &str, target: &str) -> Result<(), Error> {
     let file = file::open_with(image, OFlags::RDONLY)?;
-    let codec = check(&file).map_err(|fault| Error::Image { path: image.into(), fault })?;
+    let codec = check(&file)
+        .map_err(|fault| Error::new(format_args!("cannot use image {image}: {fault}")))?;
     file::create_directories(target)?;
     let device = attach_file(&file, image, false)?;
     mount2(&device.node, target, "squashfs", MountFlags::RDONLY, "").map_err(|errno| {
@@ -69,7 +70,7 @@ fn attach_file(backing: &OwnedFd, image: &str, direct_io: bool) -> Result<LoopDe
                 let _ = nanosleep(&PAUSE);
             }
             result => {
-                let failed = |errno| Error::file("attach a loop device to", image, errno);
+                let failed = |errno| Error::call("attach a loop device to", image, errno);
                 return result.map_err(failed);
             }
         }

@@ -16,7 +16,7 @@ pub mod block;
 pub mod device;
 pub mod errno;
 mod error;
-mod file;
+pub mod file;
 pub mod filesystem;
 pub mod image;
 pub mod new_root;

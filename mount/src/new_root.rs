@@ -63,7 +63,7 @@ impl Root {
         self.directory(if parent.is_empty() { "." } else { parent })
             .and_then(|parent| mkdirat(parent, name, Mode::from_raw_mode(0o755)))
             .or_else(|errno| if errno == Errno::EXIST { Ok(()) } else { Err(errno) })
-            .map_err(|errno| Error::file("create", &self.name(inside), errno))
+            .map_err(|errno| Error::call("create", &self.name(inside), errno))
     }
 
     fn directory(&self, inside: &str) -> Result<OwnedFd, Errno> {

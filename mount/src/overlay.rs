@@ -26,9 +26,9 @@ fn create_upper(lower: &str, upper: &str) -> Result<(), Error> {
     let is_new = stat(upper).is_err();
     file::create_directories(upper)?;
     if is_new {
-        let below = stat(lower).map_err(|errno| Error::file("stat", lower, errno))?;
+        let below = stat(lower).map_err(|errno| Error::call("stat", lower, errno))?;
         chmod(upper, Mode::from_raw_mode(below.st_mode & 0o7777))
-            .map_err(|errno| Error::file("chmod", upper, errno))?;
+            .map_err(|errno| Error::call("chmod", upper, errno))?;
     }
     Ok(())
 }

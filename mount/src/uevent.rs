@@ -36,7 +36,7 @@ pub enum Wake {
 impl Uevents {
     /// Opens the socket.
     pub fn open() -> Result<Uevents, Error> {
-        let failed = |errno| Error::file("open", "uevent socket", errno);
+        let failed = |errno| Error::call("open", "uevent socket", errno);
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket =
             socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))

@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use rustix::thread::nanosleep;
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use rustix::time::Timespec;
 
 use crate::Error;
 use crate::block::{self, BlockDevice, Roots};
@@ -43,7 +43,7 @@ impl Deadline {
 /// The device that `name` names, as soon as it is there. Without `uevents` it is looked for every 100 ms.
 ///
 /// # Errors
-/// [`Error::Timeout`] at the deadline, and [`Error::Ambiguous`] at once.
+/// At the deadline, with the devices that are there, and at once where two devices answer to the name.
 pub fn device(
     roots: &Roots<'_>,
     name: &DeviceName,
@@ -59,7 +59,13 @@ pub fn device(
             // Rounded: it is a little more than was asked for.
             let seconds =
                 now().saturating_sub(began).saturating_add(Duration::from_millis(500)).as_secs();
-            return Err(Error::Timeout { name: name.clone(), seconds, seen: block::list(roots) });
+            let mut seen = block::list(roots).join(" ");
+            if seen.is_empty() {
+                seen = "none".into();
+            }
+            return Err(Error::new(format_args!(
+                "no device {name} after {seconds} s; there are: {seen}"
+            )));
         }
         let tick = TICK.min(deadline.left());
         // Whatever ends the pause, the answer is to look again.
@@ -72,7 +78,7 @@ pub fn device(
 
 // CLOCK_BOOTTIME runs on in suspend and is the new init's clock too.
 fn now() -> Duration {
-    clock_gettime(ClockId::Boottime).try_into().unwrap_or_default()
+    Duration::from_nanos(uapi::clock::boottime())
 }
 
 #[cfg(test)]

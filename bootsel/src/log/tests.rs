@@ -172,6 +172,20 @@ fn a_record_in_the_wrong_place_is_garbage() {
     let copy: Vec<u8> = log[..RECORD_BYTES].to_vec();
     log[RECORD_BYTES..2 * RECORD_BYTES].copy_from_slice(&copy);
     assert_eq!(counters(&log), [0]);
+    log[..RECORD_BYTES].fill(0);
+    assert_eq!(counters(&log), []);
+}
+
+#[test]
+fn newest_of_two_far_from_each_other() {
+    for start in [0, 5, u32::MAX - 1] {
+        let newest = start.wrapping_add((1 << 31) - 1);
+        let mut log = log_at(start);
+        let place = newest as usize % RECORDS * RECORD_BYTES;
+        log[place..place + RECORD_BYTES]
+            .copy_from_slice(&log_at(newest)[place..place + RECORD_BYTES]);
+        assert_eq!(counters(&log), [newest]);
+    }
 }
 
 #[test]

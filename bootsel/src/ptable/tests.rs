@@ -131,6 +131,19 @@ fn mbr_is_not_the_boot_sector_of_a_file_system() {
 }
 
 #[test]
+fn mbr_protects_a_gpt_from_sector_1_on() {
+    #[track_caller]
+    fn check(entry: mbr::Entry, protective: bool, signature: Option<u32>) {
+        let sector = mbr::write(7, &[fat32(2048, 1), UNUSED, entry, UNUSED]).unwrap();
+        assert_eq!(mbr::is_protective(&sector), protective);
+        assert_eq!(mbr::disk_signature(&sector), signature);
+    }
+    check(mbr::Entry { kind: mbr::PROTECTIVE, ..fat32(1, 2047) }, true, None);
+    check(mbr::Entry { kind: mbr::PROTECTIVE, ..fat32(2, 2046) }, false, None);
+    check(fat32(1, 2047), false, Some(7));
+}
+
+#[test]
 fn mbr_writer_refuses() {
     #[track_caller]
     fn check(entries: [mbr::Entry; 4], expected: Error) {

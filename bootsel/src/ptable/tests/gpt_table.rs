@@ -146,7 +146,9 @@ fn gpt_header_bounds() {
     // The backup's entries must not cover its header.
     let mut sector = header_with(24, &1000_u64.to_le_bytes());
     assert!(gpt::Header::parse(&sector, 1000).is_ok());
-    for (entries_lba, fits) in [(968_u64, true), (969, false), (1000, false), (1001, true)] {
+    for (entries_lba, fits) in
+        [(1_u64, false), (2, true), (968, true), (969, false), (1000, false), (1001, true)]
+    {
         sector[72..80].copy_from_slice(&entries_lba.to_le_bytes());
         sector[16..20].fill(0);
         let crc = crc32(&sector[..92]);
