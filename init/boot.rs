@@ -14,6 +14,7 @@ use mount::wait::Deadline;
 
 use crate::cmdline::Cmdline;
 use crate::data::Data;
+use crate::kmsg::say;
 use crate::report::Report;
 use crate::revision::Image;
 use crate::switch_root::Start;
@@ -77,12 +78,12 @@ impl Boot {
         if cmdline.debug {
             kmsg::debug();
         }
-        log::info!("pivot {}: {}", env!("PIVOT_VERSION"), facts(&cmdline, &release));
+        say!(Info, "pivot {}: {}", env!("PIVOT_VERSION"), facts(&cmdline, &release));
         for complaint in &cmdline.complaints {
-            log::warn!("{complaint}");
+            say!(Warn, "{complaint}");
         }
         for why in [api.as_ref().err(), uevents.as_ref().err()].into_iter().flatten() {
-            log::warn!("{why}");
+            say!(Warn, "{why}");
         }
         let uevents = uevents.ok();
         let mut boot = Self {
@@ -121,7 +122,7 @@ impl Boot {
         if self.cmdline.trial {
             return Err(what);
         }
-        log::warn!("{what}; booting on");
+        say!(Warn, "{what}; booting on");
         self.report.degraded(&format!("{what}"));
         Ok(())
     }

@@ -13,6 +13,7 @@ use rustix::process::WaitOptions;
 use uapi::process::Fork;
 
 use crate::boot::{Boot, device_name};
+use crate::kmsg::say;
 
 /// Where the data partition is mounted; `/run` moves with it into the new root.
 pub(crate) const DATA: &str = "/run/pivot/data";
@@ -31,7 +32,7 @@ impl Data {
         if !self.read_only
             && let Err(why) = rustix::mount::mount_remount(DATA, MountFlags::RDONLY, c"")
         {
-            log::warn!("{DATA} stays writable: {}", errno::text(why));
+            say!(Warn, "{DATA} stays writable: {}", errno::text(why));
         }
     }
 }
@@ -66,7 +67,7 @@ impl Boot {
         if !errors {
             return Ok(());
         }
-        log::warn!("{} carries ext4's error flag", device.node);
+        say!(Warn, "{} carries ext4's error flag", device.node);
         let outcome = if rustix::fs::access(E2FSCK, Access::EXEC_OK).is_ok() {
             self.e2fsck(&device.node)
         } else {
@@ -76,7 +77,7 @@ impl Boot {
             )))
         };
         match outcome {
-            Ok(()) => log::warn!("{E2FSCK} -p {}: errors mended", device.node),
+            Ok(()) => say!(Warn, "{E2FSCK} -p {}: errors mended", device.node),
             Err(why) => self.degraded(why)?,
         }
         Ok(())

@@ -7,6 +7,7 @@ use alloc::string::String;
 
 use crate::boot::Boot;
 use crate::cmdline::WatchdogWish;
+use crate::kmsg::say;
 use crate::revision::MODULES;
 use crate::watchdog::Watchdog;
 use mount::Error;
@@ -77,7 +78,7 @@ impl Boot {
         for module in modules::list(&String::from_utf8_lossy(list)) {
             let options = self.cmdline.module_options(&modules::module_name(module.path));
             if let Err(why) = modules::insert(&format!("{directory}/{}", module.path), &options) {
-                log::warn!("{why}");
+                say!(Warn, "{why}");
                 if !module.optional {
                     refused = Some(why);
                 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How the program starts and how it dies: C's `main`, the heap, the panic handler.
+//! How the program starts and how it dies: the kernel's entry, the heap, the panic handler.
 
-#![expect(unsafe_code, reason = "main is called by C")]
+#![expect(unsafe_code, reason = "the kernel calls the entry and passes raw pointers")]
 
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char};
 use core::panic::PanicInfo;
 
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ use crate::{boot, kmsg, rescue};
 #[global_allocator]
 static HEAP: Heap<{ 4 << 20 }> = Heap::new();
 
-// What goes before `main` in a C program: __libc_start_main.
+// memcpy and its family, which the compiler calls; nothing else of the C library is linked.
 #[link(name = "c")]
 unsafe extern "C" {}
 
@@ -29,31 +29,56 @@ core::arch::global_asm!(
     "_Unwind_Resume:",
 );
 
+// The kernel starts a program with the stack pointer at the argument count (execve in the ABI supplement of each
+// architecture). The frame chain ends here. No C library's start: thread-local storage, `errno` and the constructors
+// that it would set up are used by nobody here.
+#[cfg(target_arch = "aarch64")]
+core::arch::global_asm!(
+    ".globl pivot_start",
+    "pivot_start: mov x29, xzr",
+    "mov x30, xzr",
+    "mov x0, sp",
+    "b {start}",
+    start = sym start,
+);
+#[cfg(target_arch = "arm")]
+core::arch::global_asm!(
+    ".globl pivot_start",
+    "pivot_start: mov r11, #0",
+    "mov lr, #0",
+    "mov r0, sp",
+    "bic sp, sp, #7",
+    "b {start}",
+    start = sym start,
+);
+#[cfg(target_arch = "x86_64")]
+core::arch::global_asm!(
+    ".globl pivot_start",
+    "pivot_start: xor ebp, ebp",
+    "mov rdi, rsp",
+    "and rsp, -16",
+    "call {start}",
+    start = sym start,
+);
+
 /// More arguments or variables than this the kernel never gives (`MAX_INIT_ARGS`, `MAX_INIT_ENVS`: 32 each).
 const STRINGS: usize = 64;
 
-/// Called by the C library's start.
-///
-/// # Safety
-/// `arguments` and `environment` are null-terminated arrays of C strings that live as long as the process, as the C
-/// library passes them.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn main(
-    _: c_int,
-    arguments: *const *const c_char,
-    environment: *const *const c_char,
-) -> c_int {
+/// Where the kernel's entry leads: `stack` is the argument count, the arguments, null, the environment, null.
+extern "C" fn start(stack: *const *const c_char) -> ! {
     if rustix::process::getpid() != Pid::INIT {
         let usage =
             b"init: this is the init of an initramfs and runs as process 1 only; see pivot(7)\n";
         // There is nowhere else to complain.
         let _ = rustix::io::write(uapi::process::stderr(), usage);
-        return 1;
+        uapi::process::exit(1)
     }
-    // SAFETY: the caller's contract is that of `strings`.
-    let arguments = unsafe { strings(arguments) };
-    // SAFETY: as above.
-    let environment = unsafe { strings(environment) };
+    // SAFETY: the kernel puts the argument count there, and it is a small number.
+    let count = unsafe { stack.cast::<usize>().read() };
+    // SAFETY: the arguments follow the count.
+    let arguments = unsafe { strings(stack.add(1)) };
+    // SAFETY: the environment follows the arguments and their null.
+    let environment = unsafe { strings(stack.add(count.saturating_add(2))) };
     boot::boot(Start::new(&arguments, &environment))
 }
 
@@ -73,6 +98,14 @@ unsafe fn strings(array: *const *const c_char) -> Vec<&'static CStr> {
         strings.push(unsafe { CStr::from_ptr(string) });
     }
     strings
+}
+
+/// Makes this the program's log.
+pub(crate) fn set_logger(logger: &'static dyn log::Log) {
+    // SAFETY: there is one thread, and it sets the logger once. (The other way is an atomic exchange, whose runtime
+    // detection of the processor is a KiB.)
+    let set = unsafe { log::set_logger_racy(logger) };
+    debug_assert!(set.is_ok());
 }
 
 /// A panic is a defect of ours. The message is kept, the machine restarts, and a trial is over.

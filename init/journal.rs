@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use crate::boot::Boot;
 use crate::data::{DATA, Data};
+use crate::kmsg::say;
 use mount::file;
 
 /// What is recorded.
@@ -81,7 +82,7 @@ impl Boot {
             && records::fallback_used(&records::parse(&log))
             && let Err(why) = data.journal(Event::Booted, self, "after a fallback")
         {
-            log::warn!("{why}");
+            say!(Warn, "{why}");
         }
     }
 }

@@ -83,6 +83,23 @@ impl Log for Kmsg {
     fn flush(&self) {}
 }
 
+/// Logs a line: `say!(Warn, "cannot ...: {why}")`.
+///
+/// The macros of the `log` crate leave the module's path, the file and the line number at every place, which the kernel
+/// log does not show.
+macro_rules! say {
+    ($level:ident, $($line:tt)*) => { $crate::kmsg::record(log::Level::$level, format_args!($($line)*)) };
+}
+pub(crate) use say;
+
+/// What [`say!`] calls.
+#[inline(never)]
+pub(crate) fn record(level: Level, line: fmt::Arguments<'_>) {
+    if level <= log::max_level() {
+        log::logger().log(&Record::builder().level(level).args(line).build());
+    }
+}
+
 fn emit(target: BorrowedFd<'_>, level: Level, message: fmt::Arguments<'_>) {
     // There is no place left to report to where this fails.
     let _ = rustix::io::write(target, Line::new(level, message).finished());
@@ -93,11 +110,13 @@ pub(crate) fn open() {
     // "ratelimit", the default, keeps 10 records of 5 seconds and drops the others.
     let unlimited = crate::file::write("/proc/sys/kernel/printk_devkmsg", b"on\n");
     let kmsg = Box::leak(Box::new(Kmsg(device())));
-    if log::set_logger(kmsg).is_ok() {
-        log::set_max_level(LevelFilter::Info);
-    }
+    #[cfg(all(target_env = "musl", not(test)))]
+    crate::entry::set_logger(kmsg);
+    #[cfg(not(all(target_env = "musl", not(test))))]
+    let _ = log::set_logger(kmsg);
+    log::set_max_level(LevelFilter::Info);
     if let Err(why) = unlimited {
-        log::debug!("lines may be dropped: cannot write /proc/sys/kernel/printk_devkmsg: {why}");
+        say!(Debug, "lines may be dropped: cannot write /proc/sys/kernel/printk_devkmsg: {why}");
     }
 }
 

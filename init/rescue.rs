@@ -11,6 +11,7 @@ use uapi::process::Fork;
 use crate::boot::Boot;
 use crate::cmdline::Rescue;
 use crate::journal::Event;
+use crate::kmsg::say;
 
 /// How long the reason stays on the screen before the restart, in seconds.
 const READING_TIME: i64 = 10;
@@ -22,25 +23,25 @@ const TRYBOOT: &core::ffi::CStr = c"0 tryboot";
 pub(crate) fn end(mut boot: Boot, why: &Error) -> ! {
     let stage = boot.report.reached();
     if boot.cmdline.trial {
-        log::error!("trial failed: {why}; rebooting");
+        say!(Error, "trial failed: {why}; rebooting");
         boot.journal(Event::TrialFailed, &format!("after stage {stage}: {why}"));
         restart(&boot)
     }
     if boot.other_slot {
-        log::error!("rescue: {why}; starting the other slot once");
+        say!(Error, "rescue: {why}; starting the other slot once");
         // The count must be on the disk first: a fallback that is not counted could go on for ever.
         if boot.journal(Event::Fallback, &format!("{why}")) {
             restart_other_slot(&boot);
         }
-        log::error!("rescue: the fallback could not be counted in the log, so it is not done");
+        say!(Error, "rescue: the fallback could not be counted in the log, so it is not done");
     } else {
-        log::error!("rescue: {why}");
+        say!(Error, "rescue: {why}");
         boot.journal(Event::Rescue, &format!("after stage {stage}: {why}"));
     }
     if boot.cmdline.rescue != Rescue::Reboot {
         shell(&mut boot);
     }
-    log::error!("rescue: rebooting in {READING_TIME} s");
+    say!(Error, "rescue: rebooting in {READING_TIME} s");
     sleep(READING_TIME);
     restart(&boot)
 }
@@ -49,7 +50,7 @@ pub(crate) fn end(mut boot: Boot, why: &Error) -> ! {
 fn restart(boot: &Boot) -> ! {
     boot.settle_disks();
     if let Err(why) = uapi::reboot::restart() {
-        log::error!("cannot restart: {}", errno::text(why));
+        say!(Error, "cannot restart: {}", errno::text(why));
     }
     halt()
 }
@@ -57,7 +58,7 @@ fn restart(boot: &Boot) -> ! {
 fn restart_other_slot(boot: &Boot) -> ! {
     boot.settle_disks();
     if let Err(why) = uapi::reboot::restart2(TRYBOOT) {
-        log::error!("cannot restart into the other slot: {}", errno::text(why));
+        say!(Error, "cannot restart into the other slot: {}", errno::text(why));
     }
     halt()
 }
@@ -79,18 +80,19 @@ fn shell(boot: &mut Boot) {
     if let Some(watchdog) = &mut boot.watchdog {
         if boot.cmdline.rescue == Rescue::ShellFeed {
             if let Err(why) = watchdog.feed_for_ever() {
-                log::warn!("{why}");
+                say!(Warn, "{why}");
             }
         } else {
             watchdog.stop_feeding();
-            log::warn!(
+            say!(
+                Warn,
                 "the watchdog is not fed any more and will reset the machine; pivot.rescue=shell-feed feeds it"
             );
         }
     }
-    log::error!("rescue: /bin/sh on the console; the machine restarts when it ends");
+    say!(Error, "rescue: /bin/sh on the console; the machine restarts when it ends");
     if let Err(why) = run_shell() {
-        log::error!("rescue: no shell: {why}");
+        say!(Error, "rescue: no shell: {why}");
     }
 }
 
@@ -112,7 +114,7 @@ fn run_shell() -> Result<(), Error> {
                 &[c"sh"],
                 &[c"PATH=/bin:/sbin", c"HOME=/", c"TERM=linux"],
             );
-            log::error!("cannot execute /bin/sh: {}", errno::text(why));
+            say!(Error, "cannot execute /bin/sh: {}", errno::text(why));
             uapi::process::exit(127)
         }
     }
@@ -135,7 +137,7 @@ impl Boot {
         match data.journal(event, self, message) {
             Ok(()) => true,
             Err(why) => {
-                log::warn!("the reason is not in the log of the data partition: {why}");
+                say!(Warn, "the reason is not in the log of the data partition: {why}");
                 false
             }
         }

@@ -20,6 +20,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags};
 
 use crate::boot::Boot;
 use crate::data::DATA;
+use crate::kmsg::say;
 use crate::switch_root;
 
 /// Where the images of the running kernel's modules and of the firmware are mounted.
@@ -73,14 +74,14 @@ impl Boot {
             let again = tried.contains(&id);
             match self.mount_images(&id, again || degraded.is_some()) {
                 Ok(()) => {
-                    log::info!("revision {id}");
+                    say!(Info, "revision {id}");
                     self.report.fact("revision", id.as_str());
                     self.revision = Some(id.to_string());
                     return degraded.map_or(Ok(()), |what| self.degraded(what.into()));
                 }
                 Err(why) if again => return Err(why),
                 Err(why) => {
-                    log::warn!("revision {id}: {why}");
+                    say!(Warn, "revision {id}: {why}");
                     if tried.is_empty() && candidates.len() == 1 {
                         candidates.extend(others(wanted, &self.release));
                     }
@@ -136,7 +137,7 @@ impl Boot {
                 continue;
             }
             match self.mount_image(&directory, name, target, Some(inside)) {
-                Err(why) if tolerant => log::warn!("{why}"),
+                Err(why) if tolerant => say!(Warn, "{why}"),
                 result => result?,
             }
         }
@@ -170,7 +171,7 @@ impl Boot {
         if self.images.iter().any(|image| image.target == FIRMWARE)
             && let Err(why) = modules::set_firmware_path("/sys", FIRMWARE)
         {
-            log::warn!("{why}; firmware is found only where the root has /lib/firmware");
+            say!(Warn, "{why}; firmware is found only where the root has /lib/firmware");
         }
     }
 }
@@ -222,16 +223,12 @@ fn read_manifest(id: &RevisionId) -> Result<Manifest, Error> {
 
 fn check(id: &RevisionId, manifest: &Manifest, release: &str) -> State {
     let directory = directory(id);
-    let mut root_usable = manifest.file(manifest::ROOT).is_some();
-    let mut reasons: Vec<String> = Vec::new();
     for file in &manifest.files {
         if let Err(why) = check_file(&directory, file) {
-            root_usable &= file.name != manifest::ROOT;
-            reasons.push(why.to_string());
+            let root = manifest.file(manifest::ROOT);
+            let root_usable = root.is_some_and(|root| check_file(&directory, root).is_ok());
+            return State::Broken { reason: why.to_string(), root_usable };
         }
-    }
-    if !reasons.is_empty() {
-        return State::Broken { reason: reasons.join(", "), root_usable };
     }
     let image = manifest::modules_image(release).and_then(|name| manifest.file(&name));
     if image.is_some() { State::Complete } else { State::NoModulesImage }

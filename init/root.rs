@@ -12,6 +12,7 @@ use mount::{errno, overlay, wait};
 use crate::boot::{Boot, device_name};
 use crate::cmdline::Overlay;
 use crate::data::DATA;
+use crate::kmsg::say;
 use crate::switch_root::SYSROOT;
 use mount::file;
 
@@ -39,7 +40,7 @@ impl Boot {
             Overlay::Persistent => self.mount_persistent()?,
         }
         self.report.stage("mount_root");
-        Ok(Root::open(SYSROOT)?)
+        Root::open(SYSROOT)
     }
 
     /// `pivot.root=` or `root=`, as the kernel mounts it.
@@ -60,7 +61,7 @@ impl Boot {
             data: self.cmdline.rootflags,
         };
         filesystem::mount(&device.node, target, &options)?;
-        log::info!("root: {} ({parameter}={value})", device.node);
+        say!(Info, "root: {} ({parameter}={value})", device.node);
         self.report.fact("root", &device.node);
         Ok(())
     }
@@ -100,7 +101,7 @@ impl Boot {
 
     fn mount_overlay(&self, base: &str) -> Result<(), Error> {
         let (upper, work) = (format!("{base}/upper"), format!("{base}/work"));
-        Ok(overlay::mount(LOWER, &upper, &work, SYSROOT)?)
+        overlay::mount(LOWER, &upper, &work, SYSROOT)
     }
 
     /// Takes the mounts of a revision that turned out to be unusable away again.
@@ -109,7 +110,7 @@ impl Boot {
             if let Err(why) =
                 rustix::mount::unmount(image.target, rustix::mount::UnmountFlags::DETACH)
             {
-                log::warn!("cannot unmount {}: {}", image.target, errno::text(why));
+                say!(Warn, "cannot unmount {}: {}", image.target, errno::text(why));
             }
         }
     }

@@ -16,6 +16,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
 use crate::boot::Boot;
+use crate::kmsg::say;
 use crate::{file, report};
 
 /// Where the new root waits.
@@ -82,7 +83,7 @@ fn delete(initramfs: OwnedFd) {
     if IN_MEMORY.contains(&kind) {
         empty(initramfs.as_fd(), device, DEPTH);
     } else {
-        log::warn!("the initramfs is kept: it is not in memory (file system {kind:#x})");
+        say!(Warn, "the initramfs is kept: it is not in memory (file system {kind:#x})");
     }
 }
 
@@ -115,9 +116,9 @@ impl Boot {
     /// Writes the report for the booted system and says on kmsg how long the stages took.
     fn finish_report(&mut self) {
         self.report.stage("new_root");
-        log::info!("{}", self.report.summary());
+        say!(Info, "{}", self.report.summary());
         if let Err(why) = file::create(report::PATH, self.report.json().as_bytes()) {
-            log::warn!("cannot write {}: {}", report::PATH, mount::errno::text(why));
+            say!(Warn, "cannot write {}: {}", report::PATH, mount::errno::text(why));
         }
     }
 

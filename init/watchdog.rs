@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use uapi::process::Fork;
 
 use crate::cmdline::WatchdogWish;
+use crate::kmsg::say;
 use mount::file;
 
 /// The node of the first watchdog and the older name of the same device.
@@ -53,7 +54,8 @@ impl Watchdog {
     fn arm(device: OwnedFd, wanted: Option<u32>, deadline: &Deadline) -> Result<Self, Error> {
         if let Some(seconds) = wanted.and_then(|s| i32::try_from(s).ok()) {
             if let Err(why) = uapi::watchdog::set_timeout(device.as_fd(), seconds) {
-                log::warn!(
+                say!(
+                    Warn,
                     "watchdog: cannot set {seconds} s: {}; it keeps its own",
                     errno::text(why)
                 );
@@ -65,11 +67,11 @@ impl Watchdog {
         let seconds = uapi::watchdog::get_timeout(device.as_fd())
             .map_err(|why| Error::call("read the timeout of", "the watchdog", why))?;
         if let Some(asked) = wanted.filter(|&s| i64::from(s) != i64::from(seconds)) {
-            log::warn!("watchdog: asked for {asked} s, the driver works with {seconds} s");
+            say!(Warn, "watchdog: asked for {asked} s, the driver works with {seconds} s");
         }
         let description = format!("{}, {seconds} s", identity(&device));
         let feeder = feed(&device, seconds, Some(deadline))?;
-        log::info!("watchdog: {description}, fed for {} s", deadline.left().tv_sec);
+        say!(Info, "watchdog: {description}, fed for {} s", deadline.left().tv_sec);
         Ok(Self { device, feeder: Some(feeder), description })
     }
 
@@ -78,7 +80,7 @@ impl Watchdog {
     pub(crate) fn hand_over(&mut self) {
         self.stop_feeding();
         if let Err(why) = uapi::watchdog::keepalive(self.device.as_fd()) {
-            log::warn!("watchdog: cannot feed it before the hand-over: {}", errno::text(why));
+            say!(Warn, "watchdog: cannot feed it before the hand-over: {}", errno::text(why));
         }
     }
 

@@ -1,33 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The clock of a boot, asked by a system call: the vDSO's parser would cost 3 KB for a call that is made a dozen times.
 
-use libc::{c_long, syscall};
-
-/// The kernel's `struct __kernel_timespec`, the same on every architecture.
-#[repr(C)]
-#[derive(Default)]
-struct Timespec {
-    seconds: i64,
-    nanoseconds: i64,
-}
-
 #[cfg(target_pointer_width = "64")]
-const CLOCK_GETTIME: c_long = libc::SYS_clock_gettime;
-/// The 64-bit time of 32-bit systems (Linux 5.1); libc has no name for it on every target.
+use linux_raw_sys::general::__NR_clock_gettime as CLOCK_GETTIME;
+// The 64-bit time of 32-bit systems (Linux 5.1).
 #[cfg(target_pointer_width = "32")]
-const CLOCK_GETTIME: c_long = 403;
+use linux_raw_sys::general::__NR_clock_gettime64 as CLOCK_GETTIME;
+use linux_raw_sys::general::{__kernel_timespec, CLOCK_BOOTTIME};
+
+use crate::syscall::syscall;
 
 /// Nanoseconds since the kernel started, time spent suspended included.
 #[doc(alias = "CLOCK_BOOTTIME")]
 pub fn boottime() -> u64 {
-    let mut time = Timespec::default();
-    // SAFETY: clock_gettime writes one __kernel_timespec, whose layout `Timespec` has. It cannot fail: the clock exists
-    // in every kernel (2.6.39).
-    unsafe { syscall(CLOCK_GETTIME, libc::CLOCK_BOOTTIME, &raw mut time) };
-    time.seconds
-        .unsigned_abs()
-        .wrapping_mul(1_000_000_000)
-        .wrapping_add(time.nanoseconds.unsigned_abs())
+    let mut time = __kernel_timespec { tv_sec: 0, tv_nsec: 0 };
+    let place = (&raw mut time).expose_provenance();
+    // SAFETY: clock_gettime writes one __kernel_timespec, which `time` is.
+    // It cannot fail: every kernel since 2.6.39 has this clock.
+    let _ = unsafe { syscall(CLOCK_GETTIME, [CLOCK_BOOTTIME as usize, place, 0, 0, 0]) };
+    time.tv_sec.unsigned_abs().wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec.unsigned_abs())
 }
 
 #[cfg(test)]

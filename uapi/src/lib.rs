@@ -13,4 +13,5 @@ pub mod loop_device;
 pub mod memory;
 pub mod process;
 pub mod reboot;
+mod syscall;
 pub mod watchdog;

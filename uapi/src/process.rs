@@ -7,11 +7,12 @@ use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
+use linux_raw_sys::general::{__NR_clone, __NR_execve, __NR_exit_group, SIGCHLD};
 use rustix::fd::BorrowedFd;
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
 
-use crate::reboot::errno;
+use crate::syscall::syscall;
 
 /// Which side of a fork this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,27 +27,29 @@ pub enum Fork {
 ///
 /// Every program of ours has one thread, so the child may do whatever the parent may.
 pub fn fork() -> Result<Fork> {
-    let zero: libc::c_ulong = 0;
-    // The system call itself: the C library's fork takes care of locks and handlers that nobody here has.
-    // SAFETY: without CLONE_VM the child has a copy of everything, its stack included; the process has one thread (PID
-    // 1 starts none), so no lock can be held by another at the fork.
-    let pid = unsafe {
-        libc::syscall(libc::SYS_clone, libc::c_long::from(libc::SIGCHLD), zero, zero, zero, zero)
-    };
-    match i32::try_from(pid) {
-        Ok(0) => Ok(Fork::Child),
-        Ok(pid) => Pid::from_raw(pid).filter(|_| pid > 0).map(Fork::Parent).ok_or_else(errno),
-        Err(_) => Err(errno()),
-    }
+    // SAFETY: without CLONE_VM the child has a copy of everything, its stack included, and no memory is passed; the
+    // process has one thread (PID 1 starts none), so no lock can be held by another at the fork.
+    let pid = unsafe { syscall(__NR_clone, [SIGCHLD as usize, 0, 0, 0, 0]) }?;
+    Ok(i32::try_from(pid).ok().and_then(Pid::from_raw).map_or(Fork::Child, Fork::Parent))
 }
 
 /// Replaces this process by the program at `path`; returns only the reason why that failed.
 pub fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> Errno {
     let arguments = pointers(arguments);
     let environment = pointers(environment);
+    let addresses = [
+        path.as_ptr().expose_provenance(),
+        arguments.as_ptr().expose_provenance(),
+        environment.as_ptr().expose_provenance(),
+        0,
+        0,
+    ];
     // SAFETY: both arrays hold NUL-terminated strings that outlive the call and end with a null pointer.
-    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
-    errno()
+    match unsafe { syscall(__NR_execve, addresses) } {
+        Err(why) => why,
+        // It does not return when it succeeds.
+        Ok(_) => Errno::IO,
+    }
 }
 
 fn pointers(strings: &[&CStr]) -> Vec<*const c_char> {
@@ -59,8 +62,10 @@ pub fn stderr() -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(2) }
 }
 
-/// Ends this process at once, without the C library's exit handlers.
-pub fn exit(status: i32) -> ! {
-    // SAFETY: _exit takes any status and touches no memory of ours.
-    unsafe { libc::_exit(status) }
+/// Ends this process at once.
+pub fn exit(status: u8) -> ! {
+    loop {
+        // SAFETY: exit_group takes a number and touches no memory. It does not return.
+        let _ = unsafe { syscall(__NR_exit_group, [status.into(), 0, 0, 0, 0]) };
+    }
 }

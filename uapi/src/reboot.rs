@@ -3,8 +3,13 @@
 
 use core::ffi::CStr;
 
-use rustix::io::{Errno, Result};
+use linux_raw_sys::general::{
+    __NR_reboot, LINUX_REBOOT_CMD_RESTART2, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
+};
+use rustix::io::Result;
 use rustix::system::{RebootCommand, reboot};
+
+use crate::syscall::syscall;
 
 /// Restarts the machine; returns only when the kernel refuses.
 #[doc(alias = "LINUX_REBOOT_CMD_RESTART")]
@@ -24,23 +29,13 @@ pub fn power_off() -> Result<()> {
 /// rustix has no command with an argument.
 #[doc(alias = "LINUX_REBOOT_CMD_RESTART2")]
 pub fn restart2(argument: &CStr) -> Result<()> {
+    let arguments = [
+        LINUX_REBOOT_MAGIC1 as usize,
+        LINUX_REBOOT_MAGIC2 as usize,
+        LINUX_REBOOT_CMD_RESTART2 as usize,
+        argument.as_ptr().expose_provenance(),
+        0,
+    ];
     // SAFETY: reboot(2) with these magic numbers reads one NUL-terminated string, which `argument` is.
-    let answer = unsafe {
-        libc::syscall(
-            libc::SYS_reboot,
-            libc::LINUX_REBOOT_MAGIC1,
-            libc::LINUX_REBOOT_MAGIC2,
-            libc::LINUX_REBOOT_CMD_RESTART2,
-            argument.as_ptr(),
-        )
-    };
-    if answer == 0 { Ok(()) } else { Err(errno()) }
-}
-
-/// The C library's `errno` of the call that has just failed.
-pub(crate) fn errno() -> Errno {
-    // SAFETY: __errno_location returns the address of this thread's errno, always valid.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: as above: an initialized int of this thread.
-    Errno::from_raw_os_error(unsafe { *place })
+    unsafe { syscall(__NR_reboot, arguments) }.map(drop)
 }
