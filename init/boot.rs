@@ -78,7 +78,7 @@ impl Boot {
         if cmdline.debug {
             kmsg::debug();
         }
-        say!(Info, "pivot {}: {}", env!("PIVOT_VERSION"), facts(&cmdline, &release));
+        say!(Info, "version {}, {}", env!("PIVOT_VERSION"), facts(&cmdline, &release));
         for complaint in &cmdline.complaints {
             say!(Warn, "{complaint}");
         }

@@ -7,7 +7,6 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::str::FromStr;
 
 use bootsel::slot::Slot;
 
@@ -85,13 +84,18 @@ pub(crate) struct Cmdline<'a> {
     pub(crate) complaints: Vec<String>,
 }
 
+/// What is wrong with a value, to stand after `key=value`.
+type Complaint = &'static str;
+
 impl<'a> Cmdline<'a> {
     /// Understands a command line of any length.
     pub(crate) fn parse(line: &'a str) -> Self {
         let mut cmdline = Self::empty();
         for word in split(line) {
             if let Err(complaint) = cmdline.take(word.key, word.value) {
-                cmdline.complaints.push(complaint);
+                let Word { key, value } = word;
+                let line = format!("{key}={} {complaint}", value.unwrap_or_default());
+                cmdline.complaints.push(line);
             }
             cmdline.words.push(word);
         }
@@ -124,7 +128,7 @@ impl<'a> Cmdline<'a> {
     }
 
     /// Takes one word; the last of several wins, as in the kernel.
-    fn take(&mut self, key: &'a str, value: Option<&'a str>) -> Result<(), String> {
+    fn take(&mut self, key: &'a str, value: Option<&'a str>) -> Result<(), Complaint> {
         if let Some(ours) = key.strip_prefix("pivot.") {
             return self.take_ours(ours, value);
         }
@@ -134,44 +138,40 @@ impl<'a> Cmdline<'a> {
             "rootflags" => self.rootflags = text(value),
             "ro" => self.read_only = true,
             "rw" => self.read_only = false,
-            "rootdelay" => self.rootdelay = number(key, value)?,
+            "rootdelay" => self.rootdelay = number(value)?,
             // A bare rootwait waits for ever in the kernel; here every wait ends at pivot.timeout=.
-            "rootwait" if value.is_some() => self.timeout = seconds(key, value)?,
+            "rootwait" if value.is_some() => self.timeout = seconds(value)?,
             // pivot.init= wins wherever it stands: `init=` may come from a boot loader's own hand.
-            "init" if !self.has("pivot.init") => self.init = path(key, value)?,
+            "init" if !self.has("pivot.init") => self.init = path(value)?,
             _ => {}
         }
         Ok(())
     }
 
-    fn take_ours(&mut self, key: &'a str, value: Option<&'a str>) -> Result<(), String> {
+    fn take_ours(&mut self, key: &str, value: Option<&'a str>) -> Result<(), Complaint> {
         match key {
             "data" => self.data = text(value),
             "revision" => self.revision = text(value),
-            "slot" => self.slot = slot(value)?,
-            "trial" => self.trial = flag(key, value)?,
+            "slot" => {
+                self.slot = Slot::from_cmdline(value.unwrap_or_default())
+                    .map_err(|_| "is neither a nor b")?;
+            }
+            "trial" => self.trial = flag(value)?,
             "root" => self.pivot_root = text(value),
             "overlay" => self.overlay = overlay(value)?,
-            "watchdog" => self.watchdog = self.watchdog_wish(value),
-            "timeout" => self.timeout = seconds("pivot.timeout", value)?,
+            "watchdog" => {
+                // A refused value arms the default all the same: a device without its watchdog is the worse failure.
+                self.watchdog = WatchdogWish::Arm(WATCHDOG);
+                self.watchdog = value.map_or(Ok(self.watchdog), watchdog)?;
+            }
+            "timeout" => self.timeout = seconds(value)?,
             "modules" => self.modules = value.unwrap_or_default(),
             "rescue" => self.rescue = rescue(value)?,
-            "init" => self.init = path("pivot.init", value)?,
-            "debug" => self.debug = flag(key, value)?,
-            _ => return Err(format!("pivot.{key} is not a parameter of this version")),
+            "init" => self.init = path(value)?,
+            "debug" => self.debug = flag(value)?,
+            _ => return Err("is not a parameter of this version"),
         }
         Ok(())
-    }
-
-    /// A refused value arms the default all the same: a device without its watchdog is the worse failure.
-    fn watchdog_wish(&mut self, value: Option<&str>) -> WatchdogWish {
-        match value.map_or(Ok(WatchdogWish::Arm(WATCHDOG)), watchdog) {
-            Ok(wish) => wish,
-            Err(complaint) => {
-                self.complaints.push(format!("{complaint}; using {WATCHDOG}"));
-                WatchdogWish::Arm(WATCHDOG)
-            }
-        }
     }
 
     fn has(&self, key: &str) -> bool {
@@ -215,77 +215,62 @@ fn text(value: Option<&str>) -> Option<&str> {
     value.filter(|v| !v.is_empty())
 }
 
-fn flag(key: &str, value: Option<&str>) -> Result<bool, String> {
+fn flag(value: Option<&str>) -> Result<bool, Complaint> {
     match value {
         None | Some("1" | "yes" | "on") => Ok(true),
         Some("0" | "no" | "off") => Ok(false),
-        Some(other) => Err(format!("pivot.{key}={other} is neither 1 nor 0")),
+        Some(_) => Err("is neither 1 nor 0"),
     }
 }
 
-fn number(key: &str, value: Option<&str>) -> Result<u32, String> {
-    let value = value.unwrap_or_default();
-    u32::from_str(value).map_err(|_| format!("{key}={value} is not a number of seconds"))
+fn number(value: Option<&str>) -> Result<u32, Complaint> {
+    value.unwrap_or_default().parse().map_err(|_| "is not a number of seconds")
 }
 
 /// A time limit: at most a day, so that sums of it cannot overflow, and never nothing.
-fn seconds(key: &str, value: Option<&str>) -> Result<u32, String> {
-    match number(key, value)? {
+fn seconds(value: Option<&str>) -> Result<u32, Complaint> {
+    match number(value)? {
         given @ 1..=86_400 => Ok(given),
-        given => Err(format!("{key}={given} is not between 1 and 86400 seconds")),
+        _ => Err("is not between 1 and 86400 seconds"),
     }
 }
 
-fn path<'a>(key: &str, value: Option<&'a str>) -> Result<Option<&'a str>, String> {
+fn path(value: Option<&str>) -> Result<Option<&str>, Complaint> {
+    let absolute = value.is_some_and(|path| path.starts_with('/'));
+    if absolute { Ok(value) } else { Err("is not an absolute path") }
+}
+
+fn overlay(value: Option<&str>) -> Result<Overlay, Complaint> {
     match value {
-        Some(path) if path.starts_with('/') => Ok(Some(path)),
-        other => Err(format!("{key}={} is not an absolute path", other.unwrap_or_default())),
+        Some("none") => Ok(Overlay::None),
+        Some("volatile") => Ok(Overlay::Volatile),
+        Some("persistent") => Ok(Overlay::Persistent),
+        _ => Err("is none of none, volatile, persistent; using none"),
     }
 }
 
-/// `_` is the builder's placeholder, which installing a slot replaces.
-fn slot(value: Option<&str>) -> Result<Option<Slot>, String> {
-    match value.unwrap_or_default() {
-        "_" => Ok(None),
-        name => name.parse().map(Some).map_err(|_| format!("pivot.slot={name} is neither a nor b")),
-    }
-}
-
-fn overlay(value: Option<&str>) -> Result<Overlay, String> {
-    match value.unwrap_or_default() {
-        "none" => Ok(Overlay::None),
-        "volatile" => Ok(Overlay::Volatile),
-        "persistent" => Ok(Overlay::Persistent),
-        other => {
-            Err(format!("pivot.overlay={other} is none of none, volatile, persistent; using none"))
-        }
-    }
-}
-
-fn rescue(value: Option<&str>) -> Result<Rescue, String> {
-    match value.unwrap_or_default() {
-        "reboot" => Ok(Rescue::Reboot),
-        "shell" => Ok(Rescue::Shell),
-        "shell-feed" => Ok(Rescue::ShellFeed),
-        other => {
-            Err(format!("pivot.rescue={other} is none of reboot, shell, shell-feed; using reboot"))
-        }
+fn rescue(value: Option<&str>) -> Result<Rescue, Complaint> {
+    match value {
+        Some("reboot") => Ok(Rescue::Reboot),
+        Some("shell") => Ok(Rescue::Shell),
+        Some("shell-feed") => Ok(Rescue::ShellFeed),
+        _ => Err("is none of reboot, shell, shell-feed; using reboot"),
     }
 }
 
 /// bcm2835_wdt programs the timeout modulo 16 s while the kernel feeds it every 8 s: with 16, 20 or 64 the board
 /// resets before the first feeding (drivers/watchdog/bcm2835_wdt.c since Linux 6.8; systemd issue 38289).
-fn watchdog(value: &str) -> Result<WatchdogWish, String> {
+fn watchdog(value: &str) -> Result<WatchdogWish, Complaint> {
     if value == "off" {
         return Ok(WatchdogWish::Off);
     }
-    let given = seconds("pivot.watchdog", Some(value))?;
-    if given >= 16 && given % 16 <= 8 {
-        return Err(format!(
-            "pivot.watchdog={given} is refused: a Raspberry Pi resets early where seconds modulo 16 are 0 to 8"
-        ));
+    match seconds(Some(value)) {
+        Ok(given) if given >= 16 && given % 16 <= 8 => Err(
+            "is refused: a Raspberry Pi resets early where seconds modulo 16 are 0 to 8; using 15",
+        ),
+        Ok(given) => Ok(WatchdogWish::Arm(given)),
+        Err(_) => Err("is neither off nor between 1 and 86400 seconds; using 15"),
     }
-    Ok(WatchdogWish::Arm(given))
 }
 
 /// The words of a command line, by the rules of `next_arg` in the kernel's lib/cmdline.c: blanks end a word outside
@@ -345,11 +330,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_complained_about() {
-        complaint("pivot.nonsense=1", "pivot.nonsense is not a parameter");
+        complaint("pivot.nonsense=1", "pivot.nonsense=1 is not a parameter");
         complaint("pivot.overlay=ram", "pivot.overlay=ram is none of");
         complaint("pivot.rescue", "pivot.rescue= is none of");
         complaint("pivot.timeout=0", "pivot.timeout=0 is not between");
         complaint("pivot.timeout=99999999999", "not a number");
+        complaint("pivot.watchdog=soon", "pivot.watchdog=soon is neither off");
         complaint("pivot.slot=c", "pivot.slot=c is neither a nor b");
         complaint("pivot.init=sbin/init", "not an absolute path");
         complaint("pivot.trial=maybe", "neither 1 nor 0");

@@ -79,7 +79,7 @@ extern "C" fn start(stack: *const *const c_char) -> ! {
     let arguments = unsafe { strings(stack.add(1)) };
     // SAFETY: the environment follows the arguments and their null.
     let environment = unsafe { strings(stack.add(count.saturating_add(2))) };
-    boot::boot(Start::new(&arguments, &environment))
+    boot::boot(Start { arguments, environment })
 }
 
 /// # Safety

@@ -11,8 +11,6 @@ use rustix::fs::{FileType, Mode, OFlags};
 /// The longest record: the kernel refuses one of more than about 1,000 bytes whole (`PRINTKRB_RECORD_MAX`, 1024 with
 /// its own prefix), so a longer one is cut.
 const RECORD: usize = 900;
-/// syslog facility "daemon": the kernel marks records of user space by a facility other than 0.
-const DAEMON: u8 = 3 << 3;
 
 /// One record being put together in place: nothing is allocated, so that a panic can use it too.
 struct Line {
@@ -22,16 +20,16 @@ struct Line {
 
 impl Line {
     fn new(level: Level, message: fmt::Arguments<'_>) -> Self {
-        let priority = DAEMON
-            | match level {
-                Level::Error => 3,
-                Level::Warn => 4,
-                Level::Info => 6,
-                Level::Debug | Level::Trace => 7,
-            };
+        // syslog's facility "daemon" (3 << 3) marks records of user space, and the levels are the kernel's.
+        let priority = match level {
+            Level::Error => "<27>",
+            Level::Warn => "<28>",
+            Level::Info => "<30>",
+            Level::Debug | Level::Trace => "<31>",
+        };
         let mut line = Self { bytes: [0; RECORD + 1], length: 0 };
         // Line::write_str cuts and never fails.
-        let _ = write!(line, "<{priority}>pivot: {message}");
+        let _ = write!(line, "{priority}pivot: {message}");
         line
     }
 
@@ -46,15 +44,13 @@ impl Line {
 
 impl Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            let c = if c.is_control() { ' ' } else { c };
-            let end = self.length.saturating_add(c.len_utf8());
-            let Some(room) = self.bytes.get_mut(self.length..end).filter(|_| end <= RECORD) else {
-                break;
-            };
-            c.encode_utf8(room);
-            self.length = end;
+        let room = RECORD.saturating_sub(self.length);
+        let text = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
+        for (to, from) in self.bytes.iter_mut().skip(self.length).zip(text.bytes()) {
+            // One record is one line.
+            *to = if from < b' ' { b' ' } else { from };
         }
+        self.length = self.length.saturating_add(text.len());
         Ok(())
     }
 }

@@ -53,10 +53,12 @@ pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallib
     if let Some(watchdog) = &mut boot.watchdog {
         watchdog.hand_over();
     }
-    let arguments: Vec<&CStr> =
-        [init].into_iter().chain(boot.start.arguments.iter().map(AsRef::as_ref)).collect();
-    let environment: Vec<&CStr> = boot.start.environment.iter().map(AsRef::as_ref).collect();
-    let cause = uapi::process::execve(init, &arguments, &environment);
+    let mut arguments: Vec<&CStr> = boot.start.arguments.clone();
+    match arguments.first_mut() {
+        Some(name) => *name = init,
+        None => arguments.push(init),
+    }
+    let cause = uapi::process::execve(init, &arguments, &boot.start.environment);
     Err(Error::call("execute", &init.to_string_lossy(), cause))
 }
 
@@ -138,23 +140,8 @@ impl Boot {
 /// know.
 #[derive(Debug, Default)]
 pub(crate) struct Start {
-    /// Everything after the program's own name.
-    pub(crate) arguments: Vec<CString>,
+    /// The program's own name and what follows it.
+    pub(crate) arguments: Vec<&'static CStr>,
     /// `NAME=value`.
-    pub(crate) environment: Vec<CString>,
-}
-
-impl Start {
-    /// Copies of the C strings that `main` was given.
-    #[cfg_attr(
-        not(all(target_env = "musl", not(test))),
-        expect(dead_code, reason = "no C entry on the host")
-    )]
-    pub(crate) fn new(arguments: &[&CStr], environment: &[&CStr]) -> Self {
-        let owned = |strings: &[&CStr]| strings.iter().map(|&s| CString::from(s)).collect();
-        Self {
-            arguments: owned(arguments.get(1..).unwrap_or_default()),
-            environment: owned(environment),
-        }
-    }
+    pub(crate) environment: Vec<&'static CStr>,
 }
