@@ -4,8 +4,6 @@
 use std::env;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=init/link.ld");
     println!("cargo::rerun-if-env-changed=PIVOT_VERSION");
     println!("cargo::rustc-env=PIVOT_VERSION={}", version());
     // Here and not in .cargo/config.toml: a RUSTFLAGS variable replaces every `rustflags` key there.
@@ -18,6 +16,7 @@ fn main() {
         }
         // Not for the other device binaries: theirs is std, and a panic of theirs may print a backtrace.
         if env::var("CARGO_PKG_NAME").as_deref() == Ok("pivot") {
+            println!("cargo::rerun-if-changed=init/link.ld");
             let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
             println!("cargo::rustc-link-arg-bins=--no-eh-frame-hdr");
             println!("cargo::rustc-link-arg-bins=--icf=all");

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The boot story: facts once, then one stage after the other.
 
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
+use bootsel::slot::Slot;
 use mount::Error;
 use mount::block::Roots;
 use mount::device::DeviceName;
@@ -78,7 +78,15 @@ impl Boot {
         if cmdline.debug {
             kmsg::debug();
         }
-        say!(Info, "version {}, {}", env!("PIVOT_VERSION"), facts(&cmdline, &release));
+        say!(
+            Info,
+            "version {}, kernel {release}, slot {}{}, revision {}, {} s to boot",
+            env!("PIVOT_VERSION"),
+            cmdline.slot.map_or("none", Slot::as_str),
+            if cmdline.trial { ", a trial" } else { "" },
+            cmdline.revision.unwrap_or("none"),
+            u64::from(cmdline.timeout)
+        );
         for complaint in &cmdline.complaints {
             say!(Warn, "{complaint}");
         }
@@ -106,7 +114,7 @@ impl Boot {
     fn report_facts(&mut self) {
         self.report.fact("release", &self.release);
         if let Some(slot) = self.cmdline.slot {
-            self.report.fact("slot", &slot.to_string());
+            self.report.fact("slot", slot.as_str());
         }
         self.report.fact("trial", if self.cmdline.trial { "yes" } else { "no" });
         self.report.stage("api");
@@ -123,7 +131,7 @@ impl Boot {
             return Err(what);
         }
         say!(Warn, "{what}; booting on");
-        self.report.degraded(&format!("{what}"));
+        self.report.degraded(&what);
         Ok(())
     }
 
@@ -134,13 +142,6 @@ impl Boot {
             Err(why) => self.degraded(why).map(|()| None),
         }
     }
-}
-
-fn facts(cmdline: &Cmdline<'_>, release: &str) -> String {
-    let slot = cmdline.slot.map_or("no slot".into(), |slot| format!("slot {slot}"));
-    let trial = if cmdline.trial { ", a trial" } else { "" };
-    let revision = cmdline.revision.unwrap_or("none");
-    format!("kernel {release}, {slot}{trial}, revision {revision}, {} s to boot", cmdline.timeout)
 }
 
 /// Understands a device name of the command line.

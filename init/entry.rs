@@ -111,10 +111,8 @@ pub(crate) fn set_logger(logger: &'static dyn log::Log) {
 /// A panic is a defect of ours. The message is kept, the machine restarts, and a trial is over.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    match info.location() {
-        Some(place) => kmsg::last_words(format_args!("panic: {} ({place})", info.message())),
-        None => kmsg::last_words(format_args!("panic: {}", info.message())),
-    }
+    let (file, line) = info.location().map_or(("", 0), |place| (place.file(), place.line()));
+    kmsg::last_words(format_args!("panic: {} ({file}:{})", info.message(), u64::from(line)));
     rustix::fs::sync();
     // Where the kernel cannot restart, the armed watchdog does.
     let _ = uapi::reboot::restart();

@@ -2,7 +2,6 @@
 //! The log on the data partition: what a person wants to know after a failed boot, and the count of the one-shot
 //! fallback. A steady boot writes nothing.
 
-use alloc::format;
 use alloc::vec::Vec;
 
 use bootsel::log::{self as records, Record};
@@ -11,9 +10,12 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::boot::Boot;
-use crate::data::{DATA, Data};
+use crate::data::Data;
 use crate::kmsg::say;
 use mount::file;
+
+/// 64 records, preallocated by the image builder; below [`crate::data::DATA`].
+const LOG: &str = "/run/pivot/data/pivot/log/init.log";
 
 /// What is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +44,7 @@ impl Event {
 impl Data {
     /// Writes one record, synchronously, into the place of the oldest.
     pub(crate) fn journal(&self, event: Event, boot: &Boot, message: &str) -> Result<(), Error> {
-        let path = format!("{DATA}/pivot/log/init.log");
-        let log = read(&path)?;
+        let log = read()?;
         let record = Record {
             counter: 0,
             boot_id: file::attribute("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
@@ -53,20 +54,20 @@ impl Data {
             message: message.into(),
         };
         let (offset, bytes) = records::next(&log, record)
-            .ok_or_else(|| format!("{path} is shorter than its records"))?;
+            .ok_or_else(|| Error::new(format_args!("{LOG} is shorter than its records")))?;
         // Synchronous: the restart that follows must not overtake it. Never created: a full partition has no room.
         let flags = OFlags::WRONLY | OFlags::DSYNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let open = rustix::fs::open(path.as_str(), flags, Mode::empty());
+        let open = rustix::fs::open(LOG, flags, Mode::empty());
         let written = open.and_then(|file| rustix::io::pwrite(file, &bytes, offset));
         let complete =
             written.and_then(|count| if count == bytes.len() { Ok(()) } else { Err(Errno::IO) });
-        complete.map_err(|why| Error::call("write a record to", &path, why))
+        complete.map_err(|why| Error::call("write a record to", LOG, why))
     }
 
     /// Whether the one-shot fallback was used and no boot came to its end since. Also where the log cannot be
     /// written: what is not counted must not be done.
     pub(crate) fn fallback_used(&self) -> bool {
-        match read(&format!("{DATA}/pivot/log/init.log")) {
+        match read() {
             Ok(log) => self.read_only || records::fallback_used(&records::parse(&log)),
             Err(_) => true,
         }
@@ -77,7 +78,7 @@ impl Boot {
     /// After a fallback the first boot that comes to its end is recorded: the next fallback may happen again.
     pub(crate) fn journal_booted(&self) {
         let Some(data) = &self.data else { return };
-        let log = read(&format!("{DATA}/pivot/log/init.log")).unwrap_or_default();
+        let log = read().unwrap_or_default();
         if !data.read_only
             && records::fallback_used(&records::parse(&log))
             && let Err(why) = data.journal(Event::Booted, self, "after a fallback")
@@ -87,6 +88,6 @@ impl Boot {
     }
 }
 
-fn read(path: &str) -> Result<Vec<u8>, Error> {
-    file::read(path, records::BYTES)
+fn read() -> Result<Vec<u8>, Error> {
+    file::read(LOG, records::BYTES)
 }

@@ -21,27 +21,27 @@ const TRYBOOT: &core::ffi::CStr = c"0 tryboot";
 
 /// Ends the boot. A trial restarts at once: the firmware goes back to the committed slot.
 pub(crate) fn end(mut boot: Boot, why: &Error) -> ! {
-    let stage = boot.report.reached();
+    let record = format!("after stage {}: {why}", boot.report.reached());
     if boot.cmdline.trial {
         say!(Error, "trial failed: {why}; rebooting");
-        boot.journal(Event::TrialFailed, &format!("after stage {stage}: {why}"));
+        boot.journal(Event::TrialFailed, &record);
         restart(&boot)
     }
     if boot.other_slot {
         say!(Error, "rescue: {why}; starting the other slot once");
         // The count must be on the disk first: a fallback that is not counted could go on for ever.
-        if boot.journal(Event::Fallback, &format!("{why}")) {
+        if boot.journal(Event::Fallback, why) {
             restart_other_slot(&boot);
         }
         say!(Error, "rescue: the fallback could not be counted in the log, so it is not done");
     } else {
         say!(Error, "rescue: {why}");
-        boot.journal(Event::Rescue, &format!("after stage {stage}: {why}"));
+        boot.journal(Event::Rescue, &record);
     }
     if boot.cmdline.rescue != Rescue::Reboot {
         shell(&mut boot);
     }
-    say!(Error, "rescue: rebooting in {READING_TIME} s");
+    say!(Error, "rescue: rebooting in 10 s");
     sleep(READING_TIME);
     restart(&boot)
 }

@@ -19,13 +19,14 @@ use mount::new_root::Root;
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 
 use crate::boot::Boot;
-use crate::data::DATA;
 use crate::kmsg::say;
 use crate::switch_root;
 
 /// Where the images of the running kernel's modules and of the firmware are mounted.
 pub(crate) const MODULES: &str = "/run/pivot/modules";
 const FIRMWARE: &str = "/run/pivot/firmware";
+/// Below [`crate::data::DATA`].
+const REVISIONS: &str = "/run/pivot/data/pivot/revisions";
 /// How many other revisions are looked at when the wanted one cannot be booted.
 const OTHERS: usize = 64;
 /// The first bytes of a squashfs (`SQUASHFS_MAGIC`, little-endian).
@@ -187,14 +188,13 @@ fn mark_broken(candidates: &mut [Candidate], id: &RevisionId, why: &Error, root_
 }
 
 fn directory(id: &RevisionId) -> String {
-    format!("{DATA}/pivot/revisions/{id}")
+    format!("{REVISIONS}/{id}")
 }
 
 /// The other revisions of the data partition.
 fn others(wanted: &RevisionId, release: &str) -> Vec<Candidate> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let listing = rustix::fs::open(format!("{DATA}/pivot/revisions"), flags, Mode::empty())
-        .and_then(Dir::new);
+    let listing = rustix::fs::open(REVISIONS, flags, Mode::empty()).and_then(Dir::new);
     let Ok(listing) = listing else { return Vec::new() };
     let names = listing.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok());
     let ids = names.filter(|id| id != wanted).take(OTHERS);
@@ -245,8 +245,12 @@ fn check_file(directory: &str, wanted: &manifest::File) -> Result<(), Error> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return bad(format_args!("is not a file"));
     }
-    if u64::try_from(stat.st_size) != Ok(wanted.bytes) {
-        return bad(format_args!("has {} bytes instead of {}", stat.st_size, wanted.bytes));
+    if stat.st_size.unsigned_abs() != wanted.bytes {
+        return bad(format_args!(
+            "has {} bytes instead of {}",
+            stat.st_size.unsigned_abs(),
+            wanted.bytes
+        ));
     }
     let mut magic = [0; 4];
     let read =

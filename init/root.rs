@@ -90,7 +90,7 @@ impl Boot {
                     self.report.fact("overlay", "persistent");
                     return Ok(());
                 }
-                Err(why) => format!("{why}"),
+                Err(why) => String::from(&*why),
             },
         };
         self.degraded(Error::new(format_args!(

@@ -85,7 +85,7 @@ fn delete(initramfs: OwnedFd) {
     if IN_MEMORY.contains(&kind) {
         empty(initramfs.as_fd(), device, DEPTH);
     } else {
-        say!(Warn, "the initramfs is kept: it is not in memory (file system {kind:#x})");
+        say!(Warn, "the initramfs is kept: its file system is not in memory");
     }
 }
 

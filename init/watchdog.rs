@@ -66,12 +66,13 @@ impl Watchdog {
         }
         let seconds = uapi::watchdog::get_timeout(device.as_fd())
             .map_err(|why| Error::call("read the timeout of", "the watchdog", why))?;
-        if let Some(asked) = wanted.filter(|&s| i64::from(s) != i64::from(seconds)) {
-            say!(Warn, "watchdog: asked for {asked} s, the driver works with {seconds} s");
+        let set = u64::from(seconds.unsigned_abs());
+        if let Some(asked) = wanted.map(u64::from).filter(|&asked| asked != set) {
+            say!(Warn, "watchdog: asked for {asked} s, the driver works with {set} s");
         }
-        let description = format!("{}, {seconds} s", identity(&device));
+        let description = format!("{}, {set} s", identity(&device));
         let feeder = feed(&device, seconds, Some(deadline))?;
-        say!(Info, "watchdog: {description}, fed for {} s", deadline.left().tv_sec);
+        say!(Info, "watchdog: {description}, fed for {} s", deadline.left().tv_sec.unsigned_abs());
         Ok(Self { device, feeder: Some(feeder), description })
     }
 
@@ -115,7 +116,7 @@ fn open_node() -> Result<Option<OwnedFd>, Error> {
 fn identity(device: &OwnedFd) -> String {
     let Ok(info) = uapi::watchdog::get_support(device.as_fd()) else { return "watchdog".into() };
     let name = String::from_utf8_lossy(&info.identity);
-    name.trim_end_matches('\0').trim().to_string()
+    name.trim_end_matches('\0').trim_ascii().to_string()
 }
 
 /// Forks the child that feeds three times per timeout until the deadline.

@@ -48,7 +48,7 @@ pub struct Listed<'a> {
 /// left out.
 pub fn list(text: &str) -> impl Iterator<Item = Listed<'_>> {
     let lines =
-        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        text.lines().map(str::trim_ascii).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| match line.strip_prefix('-') {
         Some(path) => Listed { path, optional: true },
         None => Listed { path: line, optional: false },

@@ -43,6 +43,14 @@ impl Error {
     }
 }
 
+impl core::ops::Deref for Error {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<String> for Error {
     fn from(line: String) -> Error {
         Error(Box::new(line))

@@ -53,7 +53,12 @@ pub fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> Errno 
 }
 
 fn pointers(strings: &[&CStr]) -> Vec<*const c_char> {
-    strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+    let mut pointers = Vec::new();
+    for string in strings {
+        pointers.push(string.as_ptr());
+    }
+    pointers.push(ptr::null());
+    pointers
 }
 
 /// Descriptor 2, wherever it leads: the console, for the kernel's first program.
