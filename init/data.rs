@@ -5,9 +5,9 @@ use core::fmt;
 
 use mount::Error;
 use mount::block::BlockDevice;
+use mount::file;
 use mount::filesystem::{self, Options};
 use mount::{errno, superblock, wait};
-use rustix::fs::Access;
 use rustix::mount::MountFlags;
 use rustix::process::WaitOptions;
 use uapi::process::Fork;
@@ -30,7 +30,8 @@ impl Data {
     /// Before a restart: everything written, and the file system marked clean.
     pub(crate) fn remount_read_only(&self) {
         if !self.read_only
-            && let Err(why) = rustix::mount::mount_remount(DATA, MountFlags::RDONLY, c"")
+            && let Err(why) =
+                rustix::mount::mount_remount(c"/run/pivot/data", MountFlags::RDONLY, c"")
         {
             say!(Warn, "{DATA} stays writable: {}", errno::text(why));
         }
@@ -46,7 +47,7 @@ impl Boot {
         let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
         self.report.stage("wait_for_data");
         self.repair(&device)?;
-        mount::file::create_directories(DATA)?;
+        file::create_directories(DATA)?;
         let options = Options { kinds: None, read_only: false, data: None };
         let mounted = filesystem::mount(&device.node, DATA, &options)?;
         self.data = Some(Data { read_only: mounted.read_only });
@@ -68,7 +69,7 @@ impl Boot {
             return Ok(());
         }
         say!(Warn, "{} carries ext4's error flag", device.node);
-        let outcome = if rustix::fs::access(E2FSCK, Access::EXEC_OK).is_ok() {
+        let outcome = if file::exists(E2FSCK) {
             self.e2fsck(&device.node)
         } else {
             Err(Error::new(format_args!(

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bootsel::log::{self as records, Record};
 use mount::Error;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::boot::Boot;
@@ -56,8 +56,8 @@ impl Data {
         let (offset, bytes) = records::next(&log, record)
             .ok_or_else(|| Error::new(format_args!("{LOG} is shorter than its records")))?;
         // Synchronous: the restart that follows must not overtake it. Never created: a full partition has no room.
-        let flags = OFlags::WRONLY | OFlags::DSYNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let open = rustix::fs::open(LOG, flags, Mode::empty());
+        let flags = OFlags::WRONLY | OFlags::DSYNC | OFlags::NOFOLLOW;
+        let open = file::open_raw(LOG, flags);
         let written = open.and_then(|file| rustix::io::pwrite(file, &bytes, offset));
         let complete =
             written.and_then(|count| if count == bytes.len() { Ok(()) } else { Err(Errno::IO) });

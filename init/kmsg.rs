@@ -123,16 +123,16 @@ pub(crate) fn debug() {
 
 fn device() -> Option<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let open = || rustix::fs::open("/dev/kmsg", flags, Mode::empty()).ok();
+    let open = || rustix::fs::open(c"/dev/kmsg", flags, Mode::empty()).ok();
     open().or_else(|| {
         // No devtmpfs: the node is made by hand (c 1:11), so that the reason for that is not lost.
         // Where it fails standard error is used.
-        let _ = rustix::fs::mkdir("/dev", Mode::from_raw_mode(0o755));
+        let _ = rustix::fs::mkdir(c"/dev", Mode::from_raw_mode(0o755));
         let node = rustix::fs::makedev(1, 11);
         let mode = Mode::from_raw_mode(0o600);
         let _ = rustix::fs::mknodat(
             rustix::fs::CWD,
-            "/dev/kmsg",
+            c"/dev/kmsg",
             FileType::CharacterDevice,
             mode,
             node,

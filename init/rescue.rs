@@ -98,7 +98,7 @@ fn shell(boot: &mut Boot) {
 
 fn run_shell() -> Result<(), Error> {
     let shell = c"/bin/sh";
-    rustix::fs::access("/bin/sh", rustix::fs::Access::EXEC_OK)
+    rustix::fs::access(c"/bin/sh", rustix::fs::Access::EXEC_OK)
         .map_err(|why| Error::call("execute", "/bin/sh", why))?;
     match uapi::process::fork().map_err(|why| Error::call("fork for", "/bin/sh", why))? {
         Fork::Parent(child) => loop {
@@ -123,7 +123,7 @@ fn run_shell() -> Result<(), Error> {
 /// Makes the console this process's terminal, so that Ctrl-C works. What fails only takes comfort away.
 fn console() {
     let _ = rustix::process::setsid();
-    let Ok(tty) = rustix::fs::open("/dev/console", OFlags::RDWR, Mode::empty()) else { return };
+    let Ok(tty) = rustix::fs::open(c"/dev/console", OFlags::RDWR, Mode::empty()) else { return };
     let _ = rustix::process::ioctl_tiocsctty(&tty);
     let _ = rustix::stdio::dup2_stdin(&tty);
     let _ = rustix::stdio::dup2_stdout(&tty);

@@ -14,9 +14,9 @@ use core::fmt::{self, Display};
 use bootsel::choose::{self, Candidate, Choice, Facts, State};
 use bootsel::manifest::{self, Manifest, RevisionId};
 use mount::Error;
-use mount::image;
 use mount::new_root::Root;
-use rustix::fs::{Dir, FileType, Mode, OFlags};
+use mount::{file, image};
+use rustix::fs::{FileType, OFlags};
 
 use crate::boot::Boot;
 use crate::kmsg::say;
@@ -155,10 +155,7 @@ impl Boot {
     ) -> Result<(), Error> {
         image::squashfs(&format!("{directory}/{name}"), target)?;
         self.images.push(Image { target, inside });
-        if target == MODULES
-            && rustix::fs::access(format!("{MODULES}/{}", self.release), rustix::fs::Access::EXISTS)
-                .is_err()
-        {
+        if target == MODULES && !file::exists(&format!("{MODULES}/{}", self.release)) {
             return Err(Error::new(format_args!("{name} holds no directory {}", self.release)));
         }
         Ok(())
@@ -193,12 +190,15 @@ fn directory(id: &RevisionId) -> String {
 
 /// The other revisions of the data partition.
 fn others(wanted: &RevisionId, release: &str) -> Vec<Candidate> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let listing = rustix::fs::open(REVISIONS, flags, Mode::empty()).and_then(Dir::new);
-    let Ok(listing) = listing else { return Vec::new() };
-    let names = listing.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok());
-    let ids = names.filter(|id| id != wanted).take(OTHERS);
-    ids.map(|id: RevisionId| look_at(&id, release)).collect()
+    let mut others = Vec::new();
+    for name in file::names(REVISIONS).iter().take(OTHERS) {
+        if let Ok(id) = name.parse::<RevisionId>()
+            && id != *wanted
+        {
+            others.push(look_at(&id, release));
+        }
+    }
+    others
 }
 
 /// What can be said of a revision without reading its images.
@@ -212,7 +212,7 @@ fn look_at(id: &RevisionId, release: &str) -> Candidate {
 
 fn read_manifest(id: &RevisionId) -> Result<Manifest, Error> {
     let path = format!("{}/{}", directory(id), manifest::NAME);
-    let bytes = mount::file::read(&path, manifest::MAX_BYTES.saturating_add(1))?;
+    let bytes = file::read(&path, manifest::MAX_BYTES.saturating_add(1))?;
     let parsed =
         Manifest::parse(&bytes).map_err(|why| Error::new(format_args!("{path}: {why}")))?;
     match parsed.revision() {
@@ -238,9 +238,8 @@ fn check(id: &RevisionId, manifest: &Manifest, release: &str) -> State {
 fn check_file(directory: &str, wanted: &manifest::File) -> Result<(), Error> {
     let path = format!("{directory}/{}", wanted.name);
     let bad = |what: fmt::Arguments<'_>| Err(Error::new(format_args!("{path} {what}")));
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path.as_str(), flags, Mode::empty())
-        .map_err(|why| Error::call("read", &path, why))?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = file::open_with(&path, flags)?;
     let stat = rustix::fs::fstat(&file).map_err(|why| Error::call("read", &path, why))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return bad(format_args!("is not a file"));
@@ -262,5 +261,5 @@ fn check_file(directory: &str, wanted: &manifest::File) -> Result<(), Error> {
 }
 
 fn file_exists(directory: &str, name: &str) -> bool {
-    rustix::fs::access(format!("{directory}/{name}"), rustix::fs::Access::EXISTS).is_ok()
+    file::exists(&format!("{directory}/{name}"))
 }

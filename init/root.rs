@@ -7,7 +7,7 @@ use alloc::string::String;
 use mount::Error;
 use mount::filesystem::{self, Options};
 use mount::new_root::Root;
-use mount::{errno, overlay, wait};
+use mount::{overlay, wait};
 
 use crate::boot::{Boot, device_name};
 use crate::cmdline::Overlay;
@@ -107,10 +107,8 @@ impl Boot {
     /// Takes the mounts of a revision that turned out to be unusable away again.
     pub(crate) fn unmount_images(&mut self) {
         for image in self.images.drain(..).rev() {
-            if let Err(why) =
-                rustix::mount::unmount(image.target, rustix::mount::UnmountFlags::DETACH)
-            {
-                say!(Warn, "cannot unmount {}: {}", image.target, errno::text(why));
+            if let Err(why) = filesystem::unmount(image.target, true) {
+                say!(Warn, "{why}");
             }
         }
     }

@@ -13,7 +13,7 @@ use core::ffi::CStr;
 use mount::Error;
 use mount::new_root::Root;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::boot::Boot;
 use crate::kmsg::say;
@@ -64,13 +64,13 @@ pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallib
 
 /// Moves `/sysroot` onto `/` and goes there; the initramfs stays reachable by the descriptor alone.
 fn enter() -> Result<OwnedFd, Error> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let initramfs = rustix::fs::open("/", flags, Mode::empty())
-        .map_err(|why| Error::call("open", "the initramfs", why))?;
-    rustix::process::chdir(SYSROOT).map_err(|why| Error::call("enter", SYSROOT, why))?;
-    rustix::mount::mount_move(".", "/").map_err(|why| Error::call("move onto /", SYSROOT, why))?;
-    rustix::process::chroot(".").map_err(|why| Error::call("chroot into", SYSROOT, why))?;
-    rustix::process::chdir("/").map_err(|why| Error::call("enter", "/", why))?;
+    let initramfs = mount::file::open_with("/", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let sysroot = c"/sysroot";
+    let moved = rustix::process::chdir(sysroot)
+        .and_then(|()| rustix::mount::mount_move(c".", c"/"))
+        .and_then(|()| rustix::process::chroot(c"."))
+        .and_then(|()| rustix::process::chdir(c"/"));
+    moved.map_err(|why| Error::call("move onto /", SYSROOT, why))?;
     Ok(initramfs)
 }
 
@@ -90,20 +90,15 @@ fn delete(initramfs: OwnedFd) {
 }
 
 fn empty(directory: BorrowedFd<'_>, device: u64, depth: usize) {
-    let Ok(entries) = Dir::read_from(directory) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        let is_directory = entry.file_type() == FileType::Directory;
+    mount::file::each_entry(directory, &mut |name, kind| {
+        let is_directory = kind == FileType::Directory;
         if is_directory && depth > 0 {
             descend(directory, name, device, depth);
         }
         let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         // A mount point (EBUSY) stays.
         let _ = rustix::fs::unlinkat(directory, name, flags);
-    }
+    });
 }
 
 fn descend(directory: BorrowedFd<'_>, name: &CStr, device: u64, depth: usize) {

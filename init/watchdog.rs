@@ -13,7 +13,7 @@ use mount::Error;
 use mount::errno;
 use mount::wait::Deadline;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, Timespec};
+use rustix::fs::{OFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use uapi::process::Fork;
@@ -104,7 +104,7 @@ impl Watchdog {
 
 fn open_node() -> Result<Option<OwnedFd>, Error> {
     for node in NODES {
-        match rustix::fs::open(node, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+        match file::open_raw(node, OFlags::WRONLY) {
             Ok(device) => return Ok(Some(device)),
             Err(Errno::NOENT | Errno::NODEV | Errno::NXIO) => {}
             Err(why) => return Err(Error::call("open", node, why)),
