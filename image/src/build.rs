@@ -4,31 +4,35 @@
 //! First everything is looked at and decided (kernels, codecs, early modules, command line), then the long
 //! work begins: what cannot work is refused within seconds.
 
+mod plan;
+
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::cache::Cache;
-use crate::compress::{self, Compression};
-use crate::config::{self, Config};
+use crate::compress;
+use crate::config::Config;
 use crate::disk::{self, Disk, Layout};
 use crate::early;
 use crate::ext4;
 use crate::fat::{Content, Kind, Volume};
 use crate::identity::Identity;
 use crate::initramfs::{self, Programs};
-use crate::kernel::{Kernel, Source};
 use crate::mksquashfs;
 use crate::progress::{Progress, size};
 use crate::revision;
 use crate::slot::{self, Boot};
 use crate::squashfs::{self, Codec, Options};
 use crate::tree::{Tree, hash_file, hex};
+use plan::Planned;
 
-/// 64 records of 512 bytes: init writes its log without ever allocating a block.
-const LOG: ext4::Preallocated = ext4::Preallocated { path: "pivot/log/init.log", bytes: 32 << 10 };
+/// init writes its log without ever allocating a block.
+const LOG: ext4::Preallocated =
+    ext4::Preallocated { path: "pivot/log/init.log", bytes: bootsel::log::BYTES };
 
 /// A file that was made.
 #[derive(Clone, Debug, Serialize)]
@@ -56,14 +60,6 @@ pub struct Report {
     pub files: Vec<Made>,
 }
 
-/// One kernel, and what was decided for it.
-#[derive(Debug)]
-struct Planned {
-    kernel: Kernel,
-    codec: Codec,
-    early: Vec<String>,
-}
-
 /// A build under way.
 #[derive(Debug)]
 pub struct Build<'a> {
@@ -84,11 +80,16 @@ impl<'a> Build<'a> {
     ///
     /// # Errors
     /// Where something is missing or cannot work together.
-    pub fn plan(config: &'a Config, out: &'a Path, cache: &'a Cache, progress: Progress) -> Result<Self> {
-        let programs = programs(&config.initramfs)?;
+    pub fn plan(
+        config: &'a Config,
+        out: &'a Path,
+        cache: &'a Cache,
+        progress: Progress,
+    ) -> Result<Self> {
+        let programs = plan::programs(&config.initramfs)?;
         let mut kernels = Vec::new();
         for section in &config.kernel {
-            kernels.push(plan_kernel(section, config.initramfs.compression, cache, progress)?);
+            kernels.push(plan::kernel(section, config.initramfs.compression, cache, progress)?);
         }
         let read: Vec<_> =
             kernels.iter().map(|p| (p.kernel.release.as_str(), &p.kernel.config)).collect();
@@ -96,7 +97,7 @@ impl<'a> Build<'a> {
         let firmware = firmware
             .map(|firmware| squashfs::choose("firmware.squashfs", firmware.compression, &read))
             .transpose()?;
-        let root = config.root.as_ref().map(|root| root_codec(root, &read)).transpose()?;
+        let root = config.root.as_ref().map(|root| plan::root_codec(root, &read)).transpose()?;
         let identity = Identity::of(&config.name);
         let boot = Boot {
             data: &disk::data_name(config.disk.table, &identity),
@@ -105,7 +106,18 @@ impl<'a> Build<'a> {
             two_machines: programs.two_machines(),
         };
         let cmdline = slot::cmdline(&config.disk, &boot)?;
-        Ok(Self { config, out, cache, progress, identity, programs, kernels, root, firmware, cmdline })
+        Ok(Self {
+            config,
+            out,
+            cache,
+            progress,
+            identity,
+            programs,
+            kernels,
+            root,
+            firmware,
+            cmdline,
+        })
     }
 
     /// Makes the archives, images and the revision directory; the disk image, too, if `disk`.
@@ -199,12 +211,26 @@ impl<'a> Build<'a> {
         let options = self.options(codec);
         let length = match (&section.squashfs, &section.directory, &section.tar) {
             (Some(file), _, _) => squashfs::take(file, &path)?,
-            (_, Some(directory), _) => mksquashfs::directory(directory, options, &path)?,
+            (_, Some(directory), _) => {
+                self.warn_of_owner(directory);
+                mksquashfs::directory(directory, options, &path)?
+            }
             (_, _, Some(tar)) => mksquashfs::tar(tar, options, &path)?,
             _ => return Ok(None),
         };
         step.done(&format!("{}, {codec}", size(length)));
         Ok(Some(path))
+    }
+
+    /// A root file system that somebody else owns boots, and then sudo and sshd refuse to work.
+    fn warn_of_owner(&self, directory: &Path) {
+        let owner = fs::metadata(directory).map_or(0, |facts| facts.uid());
+        if owner != 0 {
+            let text =
+                "belongs to user id {}, and so will root.squashfs: use a tar file, or fakeroot";
+            let text = text.replace("{}", &owner.to_string());
+            self.progress.note(&format!("warning: {} {text}", directory.display()));
+        }
     }
 
     /// The volume of both slots. `files` are the initramfs, then kernel and early modules of each kernel.
@@ -276,6 +302,10 @@ impl<'a> Build<'a> {
         disk.write(&out, |bytes| step.advance(bytes))?;
         let (used, room) = disk.slot.usage();
         step.done(&format!("{}, slots {} % full", size(layout.bytes), used * 100 / room));
+        if used > room / 4 * 3 {
+            // they never grow in the field, and the next kernel is larger
+            self.progress.note("warning: boot partitions are more than 75 % full: disk.slot_size");
+        }
         Ok(out)
     }
 
@@ -292,45 +322,6 @@ impl<'a> Build<'a> {
             files: files.into_iter().map(made).collect::<Result<_>>()?,
         })
     }
-}
-
-fn programs(section: &config::Initramfs) -> Result<Programs> {
-    let init = match &section.init {
-        Some(init) => init.clone(),
-        None => vec![initramfs::built()?],
-    };
-    let (e2fsck, shell) = (section.e2fsck.clone(), section.shell.clone());
-    let programs = Programs { init, arch: section.arch, e2fsck, shell };
-    // refused before the long work
-    initramfs::archive(&programs).map(|_| programs)
-}
-
-fn plan_kernel(
-    section: &config::Kernel,
-    compression: Compression,
-    cache: &Cache,
-    progress: Progress,
-) -> Result<Planned> {
-    let source = match (&section.package, &section.directory) {
-        (Some(package), _) => Source::Package(package.clone()),
-        (_, Some(directory)) => Source::Directory(directory.clone()),
-        _ => anyhow::bail!("expected one of package and directory"),
-    };
-    let kernel = Kernel::open(&source, cache, progress)?;
-    let modules = format!("modules of {}", kernel.release);
-    let read = [(kernel.release.as_str(), &kernel.config)];
-    let codec = squashfs::choose(&modules, section.compression, &read)?;
-    kernel.reads_archive(compression)?;
-    let early = kernel.early(&section.machines, &section.early)?;
-    Ok(Planned { codec, early, kernel })
-}
-
-fn root_codec(section: &config::Root, kernels: &[(&str, &crate::kconfig::Kconfig)]) -> Result<Codec> {
-    let asked = match &section.squashfs {
-        Some(file) => Some(squashfs::codec_of(file)?),
-        None => section.compression,
-    };
-    squashfs::choose("root.squashfs", asked, kernels)
 }
 
 /// Lays out the data partition; bytes of its files.

@@ -39,7 +39,7 @@ pub enum Command {
     Revision(Build),
     /// Make the initramfs alone, for an image pipeline of your own
     Initramfs(Initramfs),
-    /// Make modules_<release>.squashfs of a kernel, and its early modules
+    /// Make modules_RELEASE.squashfs of a kernel, and its early modules
     Modules(Modules),
     /// Merge directories into firmware.squashfs
     Firmware(Firmware),
@@ -104,7 +104,7 @@ pub struct Early {
 /// `modules`
 #[derive(Debug, Args)]
 pub struct Modules {
-    /// A kernel package, or a directory with boot/ and lib/modules/<release>/
+    /// A kernel package, or a directory with boot/ and lib/modules/RELEASE/
     #[arg(value_name = "KERNEL")]
     pub kernel: PathBuf,
     #[command(flatten)]
@@ -113,7 +113,7 @@ pub struct Modules {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a comment here would become the help text of the subcommand")]
     pub squashfs: Squashfs,
-    /// The directory for modules_<release>.squashfs and early_<release>
+    /// The directory for modules_RELEASE.squashfs and early_RELEASE
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
 }

@@ -107,9 +107,9 @@ pub fn le32(bytes: &[u8], at: usize) -> Option<u32> {
 /// Where the decompressor cannot start.
 pub fn reader<'a>(name: &str, packed: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
     Ok(match name.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("xz") => Box::new(xz2::read::XzDecoder::new_multi_decoder(packed)),
+        Some("xz" | "txz") => Box::new(xz2::read::XzDecoder::new_multi_decoder(packed)),
         Some("zst") => Box::new(zstd::stream::read::Decoder::new(packed).context("zstd failed")?),
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+        Some("gz" | "tgz") => Box::new(flate2::read::MultiGzDecoder::new(packed)),
         Some("bz2" | "lzma") => bail!("{name}: this compression is not known here"),
         _ => Box::new(packed),
     })
@@ -136,7 +136,11 @@ mod tests {
     #[test]
     fn padded_to_sectors() {
         for compression in [Compression::Zstd, Compression::Lz4, Compression::None] {
-            assert_eq!(archive(compression, &sample()).unwrap().len() % PADDING, 0, "{compression}");
+            assert_eq!(
+                archive(compression, &sample()).unwrap().len() % PADDING,
+                0,
+                "{compression}"
+            );
         }
     }
 

@@ -5,6 +5,8 @@
 //! Two archives of the same content are equal byte for byte: entries are sorted, every time and owner is 0,
 //! inode numbers are counted. Device nodes need no root rights, they are only numbers here.
 
+pub mod read;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::compress;
 
 const AR_MAGIC: &[u8; 8] = b"!<arch>\n";
-const AR_HEADER: u64 = 60;
+const AR_HEADER: usize = 60;
 
 /// Unpacks those members whose path `wanted` accepts (it sees `boot/vmlinuz-6.12`) into `out`.
 ///
@@ -47,7 +47,7 @@ fn find_data(file: &mut File) -> Result<(String, u64)> {
     ensure!(whole && &magic == AR_MAGIC, "not a Debian package");
     let mut position = AR_MAGIC.len() as u64;
     loop {
-        let mut header = [0; AR_HEADER as usize];
+        let mut header = [0; AR_HEADER];
         file.seek(SeekFrom::Start(position))?;
         if file.read_exact(&mut header).is_err() {
             bail!("no data.tar in it");
@@ -59,7 +59,8 @@ fn find_data(file: &mut File) -> Result<(String, u64)> {
             return Ok((name, length));
         }
         // members begin at even offsets
-        position = position.saturating_add(AR_HEADER).saturating_add(length.next_multiple_of(2));
+        position =
+            position.saturating_add(AR_HEADER as u64).saturating_add(length.next_multiple_of(2));
     }
 }
 
@@ -78,7 +79,9 @@ pub(crate) mod tests {
         }
         let data = zstd::bulk::compress(&tar.into_inner().unwrap(), 1).unwrap();
         let mut out = AR_MAGIC.to_vec();
-        for (name, bytes) in [("debian-binary", &b"2.0\n"[..]), ("control.tar", b"x"), ("data.tar.zst", &data)] {
+        for (name, bytes) in
+            [("debian-binary", &b"2.0\n"[..]), ("control.tar", b"x"), ("data.tar.zst", &data)]
+        {
             out.extend(format!("{name:<16}{:<32}{:<10}`\n", "0", bytes.len()).bytes());
             out.extend(bytes);
             out.resize(out.len().next_multiple_of(2), b'\n');
@@ -90,7 +93,8 @@ pub(crate) mod tests {
     fn takes_what_is_wanted() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("x.deb");
-        fs::write(&file, package(&[("boot/vmlinuz-1", b"kernel"), ("usr/share/doc/x", b"no")])).unwrap();
+        fs::write(&file, package(&[("boot/vmlinuz-1", b"kernel"), ("usr/share/doc/x", b"no")]))
+            .unwrap();
         let out = directory.path().join("out");
         unpack(&file, &out, |path| path.starts_with("boot")).unwrap();
         assert_eq!(fs::read(out.join("boot/vmlinuz-1")).unwrap(), b"kernel");

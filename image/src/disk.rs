@@ -111,11 +111,11 @@ impl Disk<'_> {
         self.bootsel.write(&file, bootsel)?;
         for (slot, start) in [(Slot::A, a), (Slot::B, b)] {
             self.slot.write(&file, start)?;
-            file.write_all_at(slot.to_string().as_bytes(), start + self.letter).with_context(cannot)?;
+            file.write_all_at(slot.to_string().as_bytes(), start + self.letter)
+                .with_context(cannot)?;
             advance(self.slot.usage().0);
         }
-        copy_sparse(self.data, &file, data, advance)?;
-        file.sync_all().with_context(cannot)
+        copy_sparse(self.data, &file, data, advance)
     }
 
     fn write_table(&self, file: &File) -> Result<()> {
@@ -124,7 +124,7 @@ impl Disk<'_> {
                 let sectors = self.layout.bytes / SECTOR;
                 let entries = self.gpt_entries()?;
                 let disk = self.identity.disk;
-                let (first, second) = gpt::build(SECTOR as u32, sectors, disk, &entries)?;
+                let (first, second) = gpt::build(512, sectors, disk, &entries)?;
                 file.write_all_at(&first, 0)?;
                 file.write_all_at(&second, self.layout.bytes - second.len() as u64)?;
             }
@@ -133,7 +133,8 @@ impl Disk<'_> {
                 for (index, (start, bytes)) in self.layout.partitions.into_iter().enumerate() {
                     let sector = |bytes: u64| u32::try_from(bytes / SECTOR);
                     let (start, sectors) = (sector(start)?, sector(bytes)?);
-                    entries[index] = mbr::Entry { boot: false, kind: MBR_TYPES[index], start, sectors };
+                    entries[index] =
+                        mbr::Entry { boot: false, kind: MBR_TYPES[index], start, sectors };
                 }
                 file.write_all_at(&mbr::write(self.identity.signature, &entries)?, 0)?;
             }

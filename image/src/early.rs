@@ -2,14 +2,13 @@
 //! `early_<release>`: the cpio archive with the modules that one kernel loads before it can see the data
 //! partition, resolved here so that init only has to insert a list of files.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use modules::Tree;
 
 use crate::cpio::Archive;
+use crate::load::{self, Line, Resolver};
 use crate::machines::{ALWAYS, Driver, Machine};
 
 /// A module by name, and who asked for it.
@@ -31,12 +30,18 @@ enum Names<'a> {
 ///
 /// # Errors
 /// Names the module that the kernel has neither as a file nor built in, and who needs it.
-pub fn resolve(tree: &Tree, release: &str, machines: &[Machine], names: &[String]) -> Result<Vec<String>> {
-    let (mut order, mut seen) = (Vec::new(), HashSet::new());
+pub fn resolve(
+    resolver: &Resolver,
+    release: &str,
+    machines: &[Machine],
+    names: &[String],
+) -> Result<Vec<Line>> {
+    let mut order: Vec<Line> = Vec::new();
     for wanted in list(machines, names) {
-        for path in files(tree, release, &wanted)? {
-            if seen.insert(path.clone()) {
-                order.push(path);
+        for line in lines(resolver, release, &wanted)? {
+            match order.iter_mut().find(|known| known.path == line.path) {
+                Some(known) => known.optional &= line.optional,
+                None => order.push(line),
             }
         }
     }
@@ -65,20 +70,16 @@ fn list<'a>(machines: &[Machine], names: &'a [String]) -> Vec<Wanted<'a>> {
 }
 
 /// The files of one driver; several names may each have one.
-fn files(tree: &Tree, release: &str, wanted: &Wanted<'_>) -> Result<Vec<String>> {
+fn lines(resolver: &Resolver, release: &str, wanted: &Wanted<'_>) -> Result<Vec<Line>> {
     let names: &[&str] = match &wanted.driver {
         Names::Table(names) => names,
         Names::Given(name) => &[name],
     };
-    let (mut files, mut found) = (Vec::new(), false);
+    let (mut lines, mut found) = (Vec::new(), false);
     for name in names {
-        match tree.load_order(name) {
-            Ok(paths) => {
-                found = true;
-                files.extend(paths);
-            }
-            Err(modules::Error::Unknown { .. }) => {}
-            Err(error) => bail!("module {name} of kernel {release}: {error}"),
+        if let Some(more) = resolver.lines(name)? {
+            found = true;
+            lines.extend(more);
         }
     }
     if wanted.required && !found {
@@ -88,7 +89,7 @@ fn files(tree: &Tree, release: &str, wanted: &Wanted<'_>) -> Result<Vec<String>>
             wanted.by
         );
     }
-    Ok(files)
+    Ok(lines)
 }
 
 /// The archive: `lib/modules/<release>/early` and the files it lists. `directory` is the release's, and its
@@ -96,12 +97,11 @@ fn files(tree: &Tree, release: &str, wanted: &Wanted<'_>) -> Result<Vec<String>>
 ///
 /// # Errors
 /// Where a file cannot be read.
-pub fn archive(directory: &Path, release: &str, order: &[String]) -> Result<Archive> {
+pub fn archive(directory: &Path, release: &str, order: &[Line]) -> Result<Archive> {
     let mut archive = Archive::default();
     let base = format!("lib/modules/{release}");
-    let list: String = order.iter().map(|path| format!("{path}\n")).collect();
-    archive.file(&format!("{base}/early"), 0o644, list.into_bytes());
-    for path in order {
+    archive.file(&format!("{base}/early"), 0o644, load::text(order).into_bytes());
+    for Line { path, .. } in order {
         let file = directory.join(path);
         let data = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         archive.file(&format!("{base}/{path}"), 0o644, data);
@@ -126,12 +126,28 @@ mod tests {
         let given = ["nvme".to_owned()];
         let wanted = list(&[Machine::Raspi, Machine::Virt], &given);
         let expected = [
-            "bcm2835_wdt", "i6300esb", "mmc_block", "bcm2835", "sdhci_iproc", "sdhci_brcmstb", "virtio_pci",
-            "virtio_mmio", "virtio_blk", "nvme", "loop", "squashfs", "ext4", "overlay",
+            "bcm2835_wdt",
+            "i6300esb",
+            "mmc_block",
+            "gpio_raspberrypi_exp",
+            "gpio_brcmstb",
+            "fixed",
+            "gpio_regulator",
+            "bcm2835",
+            "sdhci_iproc",
+            "sdhci_brcmstb",
+            "virtio_pci",
+            "virtio_mmio",
+            "virtio_blk",
+            "nvme",
+            "loop",
+            "squashfs",
+            "ext4",
+            "overlay",
         ];
         assert_eq!(names(&wanted), expected);
         assert_eq!(wanted[0].by, "machine raspi");
-        assert!(wanted.iter().filter(|wanted| !wanted.required).count() == 2);
+        assert!(wanted.iter().filter(|wanted| !wanted.required).count() == 6);
     }
 
     #[test]
@@ -139,7 +155,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("kernel")).unwrap();
         fs::write(directory.path().join("kernel/b.ko"), "B").unwrap();
-        let order = ["kernel/b.ko".to_owned()];
+        let order = [Line { path: "kernel/b.ko".to_owned(), optional: false }];
         let archive = archive(directory.path(), "6.12-x", &order).unwrap();
         assert!(archive.contains("lib/modules/6.12-x/early"));
         assert!(archive.contains("lib/modules/6.12-x/kernel/b.ko"));

@@ -59,7 +59,9 @@ impl Facts {
     /// Where it is no ELF program.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         match bytes.get(4) {
-            Some(class) if *class == elf::ELFCLASS64.0 => of::<elf::FileHeader64<Endianness>>(bytes),
+            Some(class) if *class == elf::ELFCLASS64.0 => {
+                of::<elf::FileHeader64<Endianness>>(bytes)
+            }
             _ => of::<elf::FileHeader32<Endianness>>(bytes),
         }
     }

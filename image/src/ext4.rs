@@ -14,7 +14,7 @@ use crate::tool;
 use crate::tree::{Node, Tree};
 
 /// mke2fs takes 1 KiB below 512 MiB, with which growing to the size of a card takes 14 s instead of 0.4 s.
-const BLOCK: u64 = 4096;
+const BLOCK: usize = 4096;
 /// The journal never grows with the file system: 4 MiB, as mke2fs would choose, throttle a large card.
 const JOURNAL: u64 = 32 << 20;
 /// What mke2fs finds in place of the host's mke2fs.conf, so that every host makes the same.
@@ -49,8 +49,9 @@ large_file,huge_file,dir_nlink,extra_isize,metadata_csum
         inode_size = 256
     }
 ";
-/// Free space for logs, state and the small writes of the first boot, before it grows the partition.
-const SPARE: u64 = 16 << 20;
+/// Free space for logs, state and the writes of the first boot, before it grows the partition. With less an image
+/// of next to nothing would be too small for its journal, which may take half of it.
+const SPARE: u64 = 40 << 20;
 /// 2026-01-01 00:00 UTC: a time that is past for every clock that was ever set.
 const TIME: &str = "1767225600";
 
@@ -99,7 +100,8 @@ impl Filesystem<'_> {
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         let paths = staged(self.staging)?;
-        File::create(out).and_then(|file| file.set_len(bytes))
+        File::create(out)
+            .and_then(|file| file.set_len(bytes))
             .with_context(|| format!("cannot make {}", out.display()))?;
         self.mke2fs(out, bytes)?;
         own_by_root(out, &paths)?;
@@ -114,9 +116,10 @@ impl Filesystem<'_> {
         command.args(["-J", &format!("size={}", JOURNAL >> 20), "-L", self.label, "-U", self.uuid]);
         let options = "lazy_itable_init=0,lazy_journal_init=0,nodiscard,root_owner=0:0";
         command.args(["-E", &format!("{options},hash_seed={}", self.hash_seed)]);
-        command.arg("-d").arg(self.staging).arg(out).arg((bytes / BLOCK).to_string());
-        tool::run(&mut command)
-            .with_context(|| format!("cannot make the {} file system of {bytes} bytes", self.label))?;
+        command.arg("-d").arg(self.staging).arg(out).arg((bytes / BLOCK as u64).to_string());
+        tool::run(&mut command).with_context(|| {
+            format!("cannot make the {} file system of {bytes} bytes", self.label)
+        })?;
         Ok(())
     }
 }
@@ -154,7 +157,14 @@ fn own_by_root(image: &Path, paths: &[(PathBuf, bool)]) -> Result<()> {
     for (path, directory) in paths {
         let mode = if *directory { "040755" } else { "0100644" };
         let time = format!("@{TIME}");
-        let fields = [("uid", "0"), ("gid", "0"), ("mode", mode), ("atime", &time), ("ctime", &time), ("mtime", &time)];
+        let fields = [
+            ("uid", "0"),
+            ("gid", "0"),
+            ("mode", mode),
+            ("atime", &time),
+            ("ctime", &time),
+            ("mtime", &time),
+        ];
         for (field, value) in fields {
             writeln!(script, "set_inode_field \"/{}\" {field} {value}", path.display())?;
         }
@@ -189,13 +199,16 @@ pub fn request(image: &Path, at: u64, request: &str) -> Result<String> {
 /// Writes zeros over the blocks of a file, which stay its own: data blocks have no checksums in ext4.
 fn zero(image: &Path, file: &Preallocated) -> Result<()> {
     let listed = request(image, 0, &format!("blocks /{}", file.path))?;
-    let blocks: Vec<u64> = listed.split_whitespace().map(str::parse).collect::<Result<_, _>>()
+    let blocks: Vec<u64> = listed
+        .split_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>()
         .with_context(|| format!("debugfs: {listed}"))?;
-    let expected = file.bytes.div_ceil(BLOCK as usize);
+    let expected = file.bytes.div_ceil(BLOCK);
     ensure!(blocks.len() == expected, "{}: {} of {expected} blocks", file.path, blocks.len());
     let out = File::options().write(true).open(image)?;
     for block in blocks {
-        out.write_all_at(&[0; BLOCK as usize], block * BLOCK)?;
+        out.write_all_at(&[0; BLOCK], block * BLOCK as u64)?;
     }
     Ok(())
 }
@@ -206,7 +219,7 @@ mod tests {
 
     #[test]
     fn room_for_content_and_journal() {
-        assert_eq!(size_for(0), 48 << 20);
+        assert_eq!(size_for(0), 72 << 20);
         assert!(size_for(300 << 20) > (348 << 20));
         assert_eq!(size_for(12_345_678) % (1 << 20), 0);
     }

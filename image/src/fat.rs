@@ -2,9 +2,9 @@
 //! FAT16 and FAT32 volumes, written whole: contiguous files in the order given, long names, fixed times.
 //! Equal input gives equal bytes. (Microsoft: FAT: General Overview of On-Disk Format, 1.03.)
 
+mod layout;
 pub mod names;
 pub mod read;
-mod layout;
 
 use std::fs::File;
 use std::io::Read;
@@ -17,7 +17,8 @@ use layout::Geometry;
 use names::Names;
 
 /// Bytes in a sector of every volume here, and of every SD card and USB stick that a Pi boots from.
-pub const SECTOR: u64 = 512;
+pub const SECTOR: u64 = SECTOR_BYTES as u64;
+const SECTOR_BYTES: usize = 512;
 /// Bytes in a directory entry.
 const ENTRY: usize = 32;
 /// 1980-01-01 00:00, the first moment that FAT knows.
@@ -108,9 +109,12 @@ impl Volume {
     /// Where the files do not fit, a name cannot be, or the size does not make this kind of FAT.
     pub fn plan(&self) -> Result<Plan<'_>> {
         let label = &self.label;
-        ensure!(names::is_label(label), "label {label:?}: expected 1 to 11 of A-Z 0-9 _ - and space");
-        let geometry = Geometry::new(self.kind, self.bytes)
-            .with_context(|| format!("FAT volume {label}"))?;
+        ensure!(
+            names::is_label(label),
+            "label {label:?}: expected 1 to 11 of A-Z 0-9 _ - and space"
+        );
+        let geometry =
+            Geometry::new(self.kind, self.bytes).with_context(|| format!("FAT volume {label}"))?;
         let mut plan = Plan { volume: self, geometry, placed: Vec::new(), free: 2 };
         plan.name_all()?;
         plan.place_all()?;
@@ -147,7 +151,8 @@ impl<'a> Plan<'a> {
 
     /// FAT does not tell upper from lower case.
     fn find(&self, parent: usize, name: &str) -> Option<usize> {
-        let same = |entry: &Placed<'_>| entry.parent == parent && entry.name.eq_ignore_ascii_case(name);
+        let same =
+            |entry: &Placed<'_>| entry.parent == parent && entry.name.eq_ignore_ascii_case(name);
         (1..self.placed.len()).find(|index| same(&self.placed[*index]))
     }
 
@@ -215,7 +220,8 @@ impl<'a> Plan<'a> {
         }
         let mut names = Names::default();
         for child in self.placed.iter().skip(1).filter(|child| child.parent == index) {
-            let name = names.add(child.name).with_context(|| format!("file name {:?}", child.name))?;
+            let name =
+                names.add(child.name).with_context(|| format!("file name {:?}", child.name))?;
             out.extend(name.long_entries());
             let (attribute, size) = match child.file {
                 Some(file) => (ATTRIBUTE_ARCHIVE, u32::try_from(self.volume.files[file].1.len())?),
@@ -234,7 +240,8 @@ impl<'a> Plan<'a> {
     pub fn write(&self, out: &File, at: u64) -> Result<()> {
         let label = &self.volume.label;
         let put = |bytes: &[u8], offset: u64| {
-            out.write_all_at(bytes, at + offset).with_context(|| format!("cannot write volume {label}"))
+            out.write_all_at(bytes, at + offset)
+                .with_context(|| format!("cannot write volume {label}"))
         };
         put(&self.geometry.head(self.volume, self.free), 0)?;
         let table = self.table();
@@ -271,7 +278,9 @@ impl<'a> Plan<'a> {
             chain.push(end);
         }
         let mut bytes: Vec<u8> = match self.volume.kind {
-            Kind::Fat16 => chain.iter().flat_map(|next| next.to_le_bytes().into_iter().take(2)).collect(),
+            Kind::Fat16 => {
+                chain.iter().flat_map(|next| next.to_le_bytes().into_iter().take(2)).collect()
+            }
             Kind::Fat32 => chain.iter().flat_map(|next| next.to_le_bytes()).collect(),
         };
         bytes.resize(self.geometry.table_bytes(), 0);

@@ -61,7 +61,7 @@ pub fn built() -> Result<PathBuf> {
     found.with_context(|| {
         format!(
             "no init program given, and none built: looked for {}; build it with\n  \
-             cargo build --release --bin init --target aarch64-unknown-linux-musl\n\
+             cargo build --release -p pivot --target aarch64-unknown-linux-musl\n\
              or name one (--init, or initramfs.init in the configuration)",
             places.first().unwrap_or(&PathBuf::from(BUILT)).display()
         )

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A kernel as a distribution packages it: its image, its configuration, and its modules made ready: plain
 //! .ko files (signatures stay, they are at the end of the plain file) with the index files of depmod, which
-//! packages do not carry.
+//! packages do not carry, and the lists that init loads by.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use crate::compress::{self, Compression};
 use crate::deb;
 use crate::early;
 use crate::kconfig::Kconfig;
+use crate::load::{Line, Resolver};
 use crate::machines::Machine;
 use crate::progress::Progress;
 use crate::tool;
@@ -73,7 +74,7 @@ impl Kernel {
     }
 
     fn from_package(package: &Path, cache: &Cache, progress: Progress) -> Result<Self> {
-        let key = format!("kernel-1-{}", hex(&hash_file(package)?.0));
+        let key = format!("kernel-2-{}", hex(&hash_file(package)?.0));
         let cached = cache.path(&key);
         if let Some(directory) = cached.as_ref().filter(|directory| directory.is_dir()) {
             return Self::ready(package, directory.clone(), None);
@@ -106,11 +107,9 @@ impl Kernel {
     ///
     /// # Errors
     /// Names the module that is missing, and who needs it.
-    pub fn early(&self, machines: &[Machine], names: &[String]) -> Result<Vec<String>> {
-        let base = self.modules.to_str().context("the path of the modules is not UTF-8")?;
-        let tree = modules::Tree::open(base, &self.release)
-            .map_err(|error| anyhow::anyhow!("modules of {}: {error}", self.release))?;
-        early::resolve(&tree, &self.release, machines, names)
+    pub fn early(&self, machines: &[Machine], names: &[String]) -> Result<Vec<Line>> {
+        let resolver = Resolver::open(&self.modules, &self.release)?;
+        early::resolve(&resolver, &self.release, machines, names)
     }
 
     /// Whether this kernel unpacks an initramfs of this compression.
@@ -159,7 +158,9 @@ fn file_name(path: &Path) -> String {
 
 /// Debian since 7.0 and others with a merged /usr keep all of it under `usr/lib/modules/<release>`.
 fn belongs_to_a_kernel(path: &Path) -> bool {
-    path.starts_with("boot") || path.starts_with("lib/modules") || path.starts_with("usr/lib/modules")
+    path.starts_with("boot")
+        || path.starts_with("lib/modules")
+        || path.starts_with("usr/lib/modules")
 }
 
 /// The only release in a directory of releases.
@@ -174,7 +175,10 @@ fn release(modules: &Path, origin: &Path) -> Result<String> {
     found.sort();
     match found.as_slice() {
         [one] => {
-            ensure!(bootsel::manifest::modules_image(one).is_some(), "{one:?} is no kernel release");
+            ensure!(
+                bootsel::manifest::modules_image(one).is_some(),
+                "{one:?} is no kernel release"
+            );
             Ok(one.clone())
         }
         [] => bail!("{}: no lib/modules/<release> in it", origin.display()),
@@ -193,16 +197,21 @@ fn prepare(from: &Path, to: &Path, progress: Progress) -> Result<()> {
     let boot = |kind: &str, own: &str| {
         let places = [from.join(format!("boot/{kind}-{release}")), source.join(own)];
         let found = places.iter().find(|place| place.is_file()).cloned();
-        found.with_context(|| format!("neither {} nor {}", places[0].display(), places[1].display()))
+        found
+            .with_context(|| format!("neither {} nor {}", places[0].display(), places[1].display()))
     };
     fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
     let (vmlinuz, config) = (boot("vmlinuz", "vmlinuz")?, boot("config", "config")?);
-    fs::copy(&vmlinuz, to.join("vmlinuz")).with_context(|| format!("cannot copy {}", vmlinuz.display()))?;
-    fs::copy(&config, to.join("config")).with_context(|| format!("cannot copy {}", config.display()))?;
+    fs::copy(&vmlinuz, to.join("vmlinuz"))
+        .with_context(|| format!("cannot copy {}", vmlinuz.display()))?;
+    fs::copy(&config, to.join("config"))
+        .with_context(|| format!("cannot copy {}", config.display()))?;
     let files = module_files(&source)?;
-    let step = progress.step(&format!("modules of {release}"), files.iter().map(|file| file.1).sum());
+    let step =
+        progress.step(&format!("modules of {release}"), files.iter().map(|file| file.1).sum());
     copy_modules(&source, &target, &files, &step)?;
     depmod(to, &release)?;
+    Resolver::open(&to.join("lib/modules"), &release)?.write_lists(&target)?;
     step.done(&format!("{} files unpacked", files.len()));
     Ok(())
 }
@@ -217,10 +226,11 @@ fn module_files(source: &Path) -> Result<Vec<(PathBuf, u64)>> {
         let name = file_name(path);
         plain_name(&name).is_some() || input.iter().any(|input| path == Path::new(input))
     };
-    let files = tree.iter().filter(|(path, _)| wanted(path)).filter_map(|(path, node)| match node {
-        crate::tree::Node::File(_, length, _) => Some((path.to_owned(), *length)),
-        _ => None,
-    });
+    let files =
+        tree.iter().filter(|(path, _)| wanted(path)).filter_map(|(path, node)| match node {
+            crate::tree::Node::File(_, length, _) => Some((path.to_owned(), *length)),
+            _ => None,
+        });
     Ok(files.collect())
 }
 
@@ -244,7 +254,8 @@ fn copy_modules(
         fs::create_dir_all(to.parent().unwrap_or(target))?;
         let packed = fs::read(source.join(path))
             .with_context(|| format!("cannot read {}", source.join(path).display()))?;
-        let plain = if plain_name(&name).is_some() { compress::unpack(&name, &packed)? } else { packed };
+        let plain =
+            if plain_name(&name).is_some() { compress::unpack(&name, &packed)? } else { packed };
         fs::write(&to, plain).with_context(|| format!("cannot write {}", to.display()))
     };
     std::thread::scope(|scope| {
@@ -271,8 +282,17 @@ pub fn depmod(base: &Path, release: &str) -> Result<()> {
     let settings = TempDir::new().context("cannot make a temporary directory")?;
     let base = fs::canonicalize(base)?;
     let mut command = tool::command(&tool::find("depmod", "kmod")?);
-    command.arg("-C").arg(settings.path()).arg("-b").arg(base).arg(release);
-    tool::run(&mut command).context("the modules' dependencies are not known").map(|_| ())
+    command.arg("-C").arg(settings.path()).arg("-b").arg(&base).arg(release);
+    tool::run(&mut command).context("the modules' dependencies are not known")?;
+    // Without modules.builtin.modinfo (kernels before 5.2) it leaves an index of no bytes, which is none.
+    for entry in fs::read_dir(base.join("lib/modules").join(release))? {
+        let path = entry?.path();
+        let empty = fs::metadata(&path)?.len() == 0;
+        if empty && path.extension().is_some_and(|extension| extension == "bin") {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

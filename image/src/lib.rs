@@ -4,6 +4,14 @@
 //! Everything is reproducible: equal input gives equal files, byte for byte.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::string_slice,
+        reason = "tests have numbers of their own"
+    )
+)]
 #![allow(
     clippy::indexing_slicing,
     clippy::print_stdout,
@@ -25,8 +33,10 @@ pub mod ext4;
 pub mod fat;
 pub mod identity;
 pub mod initramfs;
+pub mod inspect;
 pub mod kconfig;
 pub mod kernel;
+pub mod load;
 pub mod machines;
 pub mod mksquashfs;
 pub mod progress;

@@ -67,21 +67,35 @@ impl Machine {
         match self {
             // QEMU: docs/system/arm/virt.rst: virtio on PCIe and on 32 MMIO transports. Other buses of real
             // UEFI machines (NVMe, AHCI, USB, SCSI) are sets of their own.
-            Self::Virt => const {
-                &[required(&["virtio_pci"]), required(&["virtio_mmio"]), required(&["virtio_blk"])]
-            },
-            // kernel: arch/arm/boot/dts/broadcom/bcm283x.dtsi, bcm2711.dtsi and
-            // arch/arm64/boot/dts/broadcom/bcm2712.dtsi. `bcm2835` is the SD host of Pi 0 to 3 ("sdhost"), the
-            // vendor calls it bcm2835_sdhost and has a second driver for the other controller, bcm2835_mmc.
-            // sdhci_iproc drives Pi 4, sdhci_brcmstb Pi 5; kernels for the older boards lack the latter.
-            Self::Raspi => const {
-                &[
-                    required(&["mmc_block"]),
-                    required(&["bcm2835", "bcm2835_sdhost", "bcm2835_mmc"]),
-                    required(&["sdhci_iproc"]),
-                    optional(&["sdhci_brcmstb"]),
-                ]
-            },
+            Self::Virt => {
+                const {
+                    &[
+                        required(&["virtio_pci"]),
+                        required(&["virtio_mmio"]),
+                        required(&["virtio_blk"]),
+                    ]
+                }
+            }
+            // kernel: arch/arm/boot/dts/broadcom/bcm283x.dtsi, arch/arm64/boot/dts/broadcom/. The card of a Pi 4
+            // (bcm2711-rpi-4-b.dts, &emmc2) and of a Pi 5 (bcm2712-rpi-5-b.dts) has two regulators behind GPIOs:
+            // until their drivers are there, the host waits without a word.
+            // `bcm2835` is the SD host of Pi 0 to 3 ("sdhost"); the vendor calls it bcm2835_sdhost and has a
+            // second driver for the other controller, bcm2835_mmc. sdhci_iproc drives Pi 4, sdhci_brcmstb Pi 5.
+            // Optional is what kernels for the older boards alone lack.
+            Self::Raspi => {
+                const {
+                    &[
+                        required(&["mmc_block"]),
+                        optional(&["gpio_raspberrypi_exp"]),
+                        optional(&["gpio_brcmstb"]),
+                        optional(&["fixed"]),
+                        optional(&["gpio_regulator"]),
+                        required(&["bcm2835", "bcm2835_sdhost", "bcm2835_mmc"]),
+                        required(&["sdhci_iproc"]),
+                        optional(&["sdhci_brcmstb"]),
+                    ]
+                }
+            }
         }
     }
 }

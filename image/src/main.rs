@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The program `pivot-image`.
+#![allow(clippy::print_stderr, reason = "errors go to standard error")]
 
 use std::process::ExitCode;
 

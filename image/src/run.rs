@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::build::{Build, Report};
 use crate::cache::Cache;
 use crate::cli::{self, Cli, Command};
-use crate::compress;
+use crate::compress::{self, Compression};
 use crate::config::Config;
 use crate::early;
 use crate::initramfs::{self, Programs};
@@ -22,7 +22,7 @@ use crate::tree::Tree;
 
 /// Where results are kept, and how loud to be.
 #[derive(Debug)]
-struct Context_ {
+struct Host {
     cache: Cache,
     progress: Progress,
 }
@@ -33,43 +33,54 @@ struct Context_ {
 /// Whatever went wrong, with what it was about.
 pub fn run(cli: Cli) -> Result<()> {
     let cache = if cli.no_cache { Cache::none() } else { Cache::new(cli.cache) };
-    let context = Context_ { cache, progress: Progress::new(cli.quiet) };
+    let host = Host { cache, progress: Progress::new(cli.quiet) };
     match cli.command {
-        Command::Build(arguments) => build(&arguments, true, &context),
-        Command::Revision(arguments) => build(&arguments, false, &context),
-        Command::Initramfs(arguments) => initramfs(&arguments, &context),
-        Command::Modules(arguments) => modules(&arguments, &context),
-        Command::Firmware(arguments) => firmware(&arguments, &context),
-        Command::Inspect(arguments) => Ok(drop(arguments)),
+        Command::Build(arguments) => build(&arguments, true, &host),
+        Command::Revision(arguments) => build(&arguments, false, &host),
+        Command::Initramfs(arguments) => initramfs(&arguments, &host),
+        Command::Modules(arguments) => modules(&arguments, &host),
+        Command::Firmware(arguments) => firmware(&arguments, &host),
+        Command::Inspect(arguments) => inspect(&arguments),
     }
 }
 
-fn build(arguments: &cli::Build, disk: bool, context: &Context_) -> Result<()> {
+fn build(arguments: &cli::Build, disk: bool, host: &Host) -> Result<()> {
     let config = Config::read(&arguments.config)?;
     let in_config = || arguments.config.display().to_string();
-    let build = Build::plan(&config, &arguments.out, &context.cache, context.progress)
-        .with_context(in_config)?;
+    let build =
+        Build::plan(&config, &arguments.out, &host.cache, host.progress).with_context(in_config)?;
     let report = build.make(disk).with_context(in_config)?;
-    if arguments.json { json(&report) } else { print(&summary(&report)) }
+    match (arguments.json, host.progress) {
+        (true, _) => json(&report),
+        (false, Progress::Silent) => Ok(()),
+        (false, _) => print(&summary(&report)),
+    }
 }
 
 fn summary(report: &Report) -> String {
-    let line = |made: &crate::build::Made| format!("{}  {}\n", size(made.bytes), made.path.display());
+    let line =
+        |made: &crate::build::Made| format!("{}  {}\n", size(made.bytes), made.path.display());
     report.files.iter().map(line).collect()
 }
 
-fn initramfs(arguments: &cli::Initramfs, context: &Context_) -> Result<()> {
-    let init = if arguments.init.is_empty() { vec![initramfs::built()?] } else { arguments.init.clone() };
+fn inspect(arguments: &cli::Inspect) -> Result<()> {
+    let report = crate::inspect::inspect(&arguments.file)?;
+    if arguments.json { json(&report) } else { print(&report.to_string()) }
+}
+
+fn initramfs(arguments: &cli::Initramfs, host: &Host) -> Result<()> {
+    let init =
+        if arguments.init.is_empty() { vec![initramfs::built()?] } else { arguments.init.clone() };
     let (arch, e2fsck, shell) = (arguments.arch, arguments.e2fsck.clone(), arguments.shell.clone());
     let archive = initramfs::archive(&Programs { init, arch, e2fsck, shell })?;
     let mut bytes = compress::archive(arguments.compression, &archive.to_bytes())?;
     for path in &arguments.kernel {
-        let kernel = Kernel::open(&Source::at(path), &context.cache, context.progress)?;
+        let kernel = Kernel::open(&Source::at(path), &host.cache, host.progress)?;
         kernel.reads_archive(arguments.compression)?;
         let archive = early_archive(&kernel, &arguments.early)?;
         bytes.extend(compress::archive(arguments.compression, &archive)?);
     }
-    write(&arguments.out, &bytes, context.progress)
+    write(&arguments.out, &bytes, host.progress)
 }
 
 fn early_archive(kernel: &Kernel, arguments: &cli::Early) -> Result<Vec<u8>> {
@@ -78,34 +89,38 @@ fn early_archive(kernel: &Kernel, arguments: &cli::Early) -> Result<Vec<u8>> {
     Ok(early::archive(&directory, &kernel.release, &order)?.to_bytes())
 }
 
-fn modules(arguments: &cli::Modules, context: &Context_) -> Result<()> {
-    let kernel = Kernel::open(&Source::at(&arguments.kernel), &context.cache, context.progress)?;
-    let name = bootsel::manifest::modules_image(&kernel.release).context("no name for the modules")?;
+fn modules(arguments: &cli::Modules, host: &Host) -> Result<()> {
+    let kernel = Kernel::open(&Source::at(&arguments.kernel), &host.cache, host.progress)?;
+    let name =
+        bootsel::manifest::modules_image(&kernel.release).context("no name for the modules")?;
     let options = options(&arguments.squashfs, &name, std::slice::from_ref(&kernel))?;
     let early = early_archive(&kernel, &arguments.early)?;
     fs::create_dir_all(&arguments.out)
         .with_context(|| format!("cannot make directory {}", arguments.out.display()))?;
-    let early = compress::archive(compress::Compression::Zstd, &early)?;
-    write(&arguments.out.join(format!("early_{}", kernel.release)), &early, context.progress)?;
+    let zstd = Compression::Zstd;
+    let compression = if kernel.reads_archive(zstd).is_ok() { zstd } else { Compression::None };
+    let early = compress::archive(compression, &early)?;
+    write(&arguments.out.join(format!("early_{}", kernel.release)), &early, host.progress)?;
     let mut tree = Tree::default();
     tree.add(&kernel.modules)?;
-    squashfs::write(&tree, options, &arguments.out.join(name), &context.cache, context.progress)?;
+    squashfs::write(&tree, options, &arguments.out.join(name), &host.cache, host.progress)?;
     Ok(())
 }
 
-fn firmware(arguments: &cli::Firmware, context: &Context_) -> Result<()> {
-    let open = |path| Kernel::open(&Source::at(path), &context.cache, context.progress);
+fn firmware(arguments: &cli::Firmware, host: &Host) -> Result<()> {
+    let open = |path| Kernel::open(&Source::at(path), &host.cache, host.progress);
     let kernels: Vec<_> = arguments.kernel.iter().map(|path| open(path)).collect::<Result<_>>()?;
     let options = options(&arguments.squashfs, "firmware.squashfs", &kernels)?;
     let mut tree = Tree::default();
     arguments.directories.iter().try_for_each(|directory| tree.add(directory))?;
-    squashfs::write(&tree, options, &arguments.out, &context.cache, context.progress)?;
+    squashfs::write(&tree, options, &arguments.out, &host.cache, host.progress)?;
     Ok(())
 }
 
 fn options(arguments: &cli::Squashfs, image: &str, kernels: &[Kernel]) -> Result<Options> {
     squashfs::check_level(arguments.zstd_level).context("--zstd-level")?;
-    let read: Vec<_> = kernels.iter().map(|kernel| (kernel.release.as_str(), &kernel.config)).collect();
+    let read: Vec<_> =
+        kernels.iter().map(|kernel| (kernel.release.as_str(), &kernel.config)).collect();
     let codec = squashfs::choose(image, arguments.compression, &read)?;
     let level = arguments.zstd_level.unwrap_or(squashfs::ZSTD_LEVEL);
     Ok(Options { codec, level, writer: arguments.writer })

@@ -54,7 +54,7 @@ pub struct Boot<'a> {
 /// # Errors
 /// Where it cannot be one line of 512 bytes, or a word contradicts what the image is.
 pub fn cmdline(disk: &Disk, boot: &Boot<'_>) -> Result<String> {
-    let given: Vec<&str> = disk.cmdline.split_ascii_whitespace().collect();
+    let given = words(&disk.cmdline)?;
     let key = |word: &str| word.split_once('=').map_or(word, |(key, _)| key).to_owned();
     let has = |name: &str| given.iter().any(|word| key(word) == name);
     let printable = disk.cmdline.bytes().all(|byte| matches!(byte, b' '..=b'~'));
@@ -72,10 +72,10 @@ pub fn cmdline(disk: &Disk, boot: &Boot<'_>) -> Result<String> {
         boot.has_root || has("root") || has("pivot.root"),
         "no root: expected a [root] section, or root= in disk.cmdline"
     );
-    let mut words = vec!["pivot.slot=_".to_owned()];
+    let mut line = vec!["pivot.slot=_".to_owned()];
     let mut add = |word: String| {
         if !has(&key(&word)) {
-            words.push(word);
+            line.push(word);
         }
     };
     add(format!("pivot.data={}", boot.data));
@@ -92,8 +92,8 @@ pub fn cmdline(disk: &Disk, boot: &Boot<'_>) -> Result<String> {
         // the kernel then takes the second table where the first is broken: growing it can be interrupted
         add("gpt".to_owned());
     }
-    words.extend(given.iter().map(|word| (*word).to_owned()));
-    let line = words.join(" ");
+    line.extend(given.iter().map(|word| (*word).to_owned()));
+    let line = line.join(" ");
     ensure!(
         line.len() < CMDLINE_MAX,
         "the command line has {} bytes, {} are possible: {line}",
@@ -101,6 +101,18 @@ pub fn cmdline(disk: &Disk, boot: &Boot<'_>) -> Result<String> {
         CMDLINE_MAX - 1
     );
     Ok(line)
+}
+
+/// The words of a command line; double quotes protect blanks, as for the kernel.
+fn words(text: &str) -> Result<Vec<&str>> {
+    let mut quoted = false;
+    let blank = |c: char| {
+        quoted ^= c == '"';
+        c == ' ' && !quoted
+    };
+    let words = text.split(blank).filter(|word| !word.is_empty()).collect();
+    ensure!(!quoted, "disk.cmdline: a double quote has no end");
+    Ok(words)
 }
 
 #[cfg(test)]
@@ -139,6 +151,12 @@ mod tests {
         assert_eq!(line.as_bytes()[LETTER_AT as usize], b'_');
     }
 
+    #[test]
+    fn quoted_words() {
+        let found = words("a  b=\"c  init=d\" e").unwrap();
+        assert_eq!(found, ["a", "b=\"c  init=d\"", "e"]);
+    }
+
     #[track_caller]
     fn refused(words: &str, boot: &Boot<'_>, why: &str) {
         let error = cmdline(&disk(Table::Gpt, words), boot).unwrap_err().to_string();
@@ -151,6 +169,7 @@ mod tests {
         refused("pivot.trial", &BOOT, "pivot.trial is not a setting");
         refused("a\nb", &BOOT, "one line of ASCII");
         refused("pivot.overlay=none", &BOOT, "disk.overlay");
+        refused("dyndbg=\"file x", &BOOT, "a double quote has no end");
         refused(&"x".repeat(400), &BOOT, "511 are possible");
         refused("init=/bin/sh", &Boot { two_machines: true, ..BOOT }, "pivot.init=");
         refused("", &Boot { has_root: false, ..BOOT }, "no root: expected a [root] section");

@@ -19,9 +19,9 @@ use crate::mksquashfs;
 use crate::progress::{Progress, Step, size};
 use crate::tree::{Node, Tree, hex};
 
-/// Level of zstd where none is configured, also mksquashfs's own choice. For the 360 MB of modules of a
-/// Debian kernel it takes half a minute, once; level 3 takes a second and gives a file larger by 18 %, which
-/// every download and every card would pay for.
+/// Level of zstd where none is configured, also mksquashfs's own choice. Measured for the 366 MB of modules of
+/// Debian's 6.12 (arm64), one processor: 3 takes 3 s and makes 102.7 MB, 9: 8 s and 94.5 MB, 15: 45 s and 87.1 MB.
+/// It is done once, the result is cached; every download and every card would pay for a larger one.
 pub const ZSTD_LEVEL: u32 = 15;
 
 /// Compression of a squashfs image.
@@ -169,10 +169,16 @@ fn compressor(options: Options) -> Result<FilesystemCompressor> {
         }
         Codec::Xz => (Compressor::Xz, None),
         // without these it refuses: version 1 is the legacy block format, the only one there is
-        Codec::Lz4 => (Compressor::Lz4, Some(CompressionOptions::Lz4(Lz4 { version: 1, flags: 0 }))),
+        Codec::Lz4 => {
+            (Compressor::Lz4, Some(CompressionOptions::Lz4(Lz4 { version: 1, flags: 0 })))
+        }
         Codec::Gzip => (
             Compressor::Gzip,
-            Some(CompressionOptions::Gzip(Gzip { compression_level: 9, window_size: 15, strategies: 0 })),
+            Some(CompressionOptions::Gzip(Gzip {
+                compression_level: 9,
+                window_size: 15,
+                strategies: 0,
+            })),
         ),
     };
     FilesystemCompressor::new(id, options).context("backhand refuses the compressor")

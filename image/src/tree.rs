@@ -41,7 +41,9 @@ impl Tree {
     pub fn add(&mut self, directory: &Path) -> Result<()> {
         let mut waiting = vec![PathBuf::new()];
         while let Some(relative) = waiting.pop() {
-            let path = directory.join(&relative);
+            // joined with nothing it would end in a slash
+            let top = relative.as_os_str().is_empty();
+            let path = if top { directory.to_owned() } else { directory.join(&relative) };
             if relative.components().count() > DEPTH {
                 bail!("{}: more than {DEPTH} directories deep", path.display());
             }
@@ -124,8 +126,8 @@ fn field(hash: &mut Sha256, bytes: &[u8]) {
 }
 
 fn node(path: &Path) -> Result<Node> {
-    let facts = fs::symlink_metadata(path)
-        .with_context(|| format!("cannot look at {}", path.display()))?;
+    let facts =
+        fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
     let kind = facts.file_type();
     if kind.is_dir() {
         Ok(Node::Directory)

@@ -61,8 +61,11 @@ fn unknown_values_name_the_known_ones() {
 fn values_that_cannot_be() {
     refused(&SMALLEST.replace("id = \"1\"", "id = \"../1\""), &["\"../1\"", "not a revision"]);
     refused(&SMALLEST.replace("\"demo\"", "\"a/b\""), &["name = \"a/b\"", "file name"]);
-    let size = |text: &str| SMALLEST.replace("[[kernel]]", &format!("slot_size = {text}\n[[kernel]]"));
-    for bad in ["\"128\"", "\"0M\"", "\"-1M\"", "\"128K\"", "\"99999999999999999999G\"", "\"3000G\""] {
+    let size =
+        |text: &str| SMALLEST.replace("[[kernel]]", &format!("slot_size = {text}\n[[kernel]]"));
+    for bad in
+        ["\"128\"", "\"0M\"", "\"-1M\"", "\"128K\"", "\"99999999999999999999G\"", "\"3000G\""]
+    {
         refused(&size(bad), &["expected a number and M or G"]);
     }
     refused(&size("128"), &["slot_size", "string"]);

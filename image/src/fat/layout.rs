@@ -3,14 +3,16 @@
 
 use anyhow::{Result, bail, ensure};
 
-use super::{ENTRY, Kind, SECTOR, Volume};
+use super::{Kind, SECTOR, SECTOR_BYTES, Volume};
 
 /// Two copies of the table: every driver expects them.
-const TABLES: u32 = 2;
+const TABLES: u8 = 2;
 /// Tables, root directory and data begin at multiples of 4 KiB.
 const ALIGN: u32 = 8;
 /// Entries in the root directory of FAT16.
 const ROOT_ENTRIES: u16 = 512;
+/// At 32 bytes an entry.
+const ROOT_SECTORS: u32 = 32;
 /// The limits between FAT12, FAT16 and FAT32, in clusters.
 const FAT16: u32 = 4_085;
 const FAT32: u32 = 65_525;
@@ -33,7 +35,10 @@ impl Geometry {
     /// The smallest clusters that make this kind of FAT: FAT32 from 1 KiB on, FAT16 from 2 KiB on (32 MiB of
     /// FAT16 then have 16 KiB of table), smaller ones where the volume is too small for those.
     pub(super) fn new(kind: Kind, bytes: u64) -> Result<Self> {
-        ensure!(bytes.is_multiple_of(SECTOR) && bytes <= MAX_BYTES, "{bytes} bytes: no size for FAT");
+        ensure!(
+            bytes.is_multiple_of(SECTOR) && bytes <= MAX_BYTES,
+            "{bytes} bytes: no size for FAT"
+        );
         let sectors = u32::try_from(bytes / SECTOR)?;
         let sizes: &[u8] = match kind {
             Kind::Fat16 => &[4, 8, 16, 32, 64, 2, 1],
@@ -61,8 +66,10 @@ impl Geometry {
         // Upper bound of the clusters first; the table for that many is never too small.
         let most = room / u32::from(cluster_sectors);
         let table_bytes = (u64::from(most) + 2) * entry;
-        let table_sectors = u32::try_from(table_bytes.div_ceil(SECTOR)).ok()?.next_multiple_of(ALIGN);
-        let clusters = room.checked_sub(TABLES * table_sectors)? / u32::from(cluster_sectors);
+        let table_sectors =
+            u32::try_from(table_bytes.div_ceil(SECTOR)).ok()?.next_multiple_of(ALIGN);
+        let clusters =
+            room.checked_sub(u32::from(TABLES) * table_sectors)? / u32::from(cluster_sectors);
         let range = match kind {
             Kind::Fat16 => FAT16..FAT32,
             Kind::Fat32 => FAT32..FAT32_MAX,
@@ -84,8 +91,8 @@ impl Geometry {
         usize::try_from(u64::from(self.table_sectors) * SECTOR).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn table_offset(self, copy: u32) -> u64 {
-        (u64::from(self.reserved) + u64::from(copy * self.table_sectors)) * SECTOR
+    pub(super) fn table_offset(self, copy: u8) -> u64 {
+        (u64::from(self.reserved) + u64::from(copy) * u64::from(self.table_sectors)) * SECTOR
     }
 
     /// Of a cluster.
@@ -96,7 +103,11 @@ impl Geometry {
 
     /// Of a file or directory; the root of FAT16 has no cluster.
     pub(super) fn place(self, root: bool, first: u32) -> u64 {
-        if root && self.kind == Kind::Fat16 { self.table_offset(TABLES) } else { self.offset(first) }
+        if root && self.kind == Kind::Fat16 {
+            self.table_offset(TABLES)
+        } else {
+            self.offset(first)
+        }
     }
 
     /// The length of a directory to the end of its last cluster.
@@ -115,11 +126,11 @@ impl Geometry {
         if self.kind == Kind::Fat32 {
             let information = self.information(free);
             head.extend(&information);
-            head.resize(6 * SECTOR as usize, 0);
+            head.resize(6 * SECTOR_BYTES, 0);
             head.extend(boot);
             head.extend(information);
         }
-        head.resize(usize::from(self.reserved) * SECTOR as usize, 0);
+        head.resize(usize::from(self.reserved) * SECTOR_BYTES, 0);
         head
     }
 
@@ -130,7 +141,7 @@ impl Geometry {
         out.extend(512_u16.to_le_bytes());
         out.push(self.cluster_sectors);
         out.extend(self.reserved.to_le_bytes());
-        out.push(TABLES as u8);
+        out.push(TABLES);
         let root_entries = if self.kind == Kind::Fat16 { ROOT_ENTRIES } else { 0 };
         out.extend(root_entries.to_le_bytes());
         let small = u16::try_from(self.sectors).ok().filter(|_| self.kind == Kind::Fat16);
@@ -174,7 +185,7 @@ impl Geometry {
 
 fn root_sectors(kind: Kind) -> u32 {
     match kind {
-        Kind::Fat16 => u32::from(ROOT_ENTRIES) * ENTRY as u32 / SECTOR as u32,
+        Kind::Fat16 => ROOT_SECTORS,
         Kind::Fat32 => 0,
     }
 }
@@ -200,7 +211,8 @@ mod tests {
         check(Kind::Fat16, 128, 4);
         check(Kind::Fat16, 256, 8);
         check(Kind::Fat16, 257, 16);
-        check(Kind::Fat16, 4, 2);
+        check(Kind::Fat16, 5, 2);
+        check(Kind::Fat16, 4, 1);
         check(Kind::Fat32, 128, 2);
         check(Kind::Fat32, 64, 1);
         check(Kind::Fat32, 34, 1);

@@ -56,8 +56,8 @@ impl Names {
         let (base, extension) = (squeeze(base), squeeze(extension));
         for number in 1..100_000_u32 {
             let tail = format!("~{number}");
-            let head = &base[..base.len().min(8 - tail.len())];
-            let short = pack(&format!("{head}{tail}"), &extension[..extension.len().min(3)]);
+            let head: String = base.chars().take(8 - tail.len()).collect();
+            let short = pack(&format!("{head}{tail}"), &extension);
             if self.taken.insert(short) {
                 return Ok(Name { short, case: 0, long: Some(name.to_owned()) });
             }
@@ -112,14 +112,15 @@ fn plain_short(name: &str) -> Option<([u8; 11], u8)> {
 /// What of a long name can be in a short one.
 fn squeeze(part: &str) -> String {
     let kept = part.chars().filter(|c| *c != ' ' && *c != '.');
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_ascii_uppercase() } else { '_' };
+    let plain =
+        |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_ascii_uppercase() } else { '_' };
     let all: String = kept.map(plain).collect();
     if all.is_empty() && !part.is_empty() { "_".to_owned() } else { all }
 }
 
 fn pack(base: &str, extension: &str) -> [u8; 11] {
     let mut out = [b' '; 11];
-    for (to, from) in out.iter_mut().zip(base.bytes()) {
+    for (to, from) in out.iter_mut().take(8).zip(base.bytes()) {
         *to = from;
     }
     for (to, from) in out.iter_mut().skip(8).zip(extension.bytes()) {
@@ -189,6 +190,8 @@ mod tests {
         for bad in ["", "a/b", "a:b", "a.", " a", "a\n", "ä", &"x".repeat(256)] {
             assert!(!is_long_name(bad), "{bad:?}");
         }
-        assert!(is_label("BOOT_A") && !is_label("boot") && !is_label("TWELVE CHARS") && !is_label(""));
+        assert!(
+            is_label("BOOT_A") && !is_label("boot") && !is_label("TWELVE CHARS") && !is_label("")
+        );
     }
 }

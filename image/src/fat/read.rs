@@ -11,7 +11,7 @@ use super::{ATTRIBUTE_DIRECTORY, ATTRIBUTE_LABEL, ENTRY, Kind};
 /// No directory of a boot partition is larger, and none is nested deeper.
 const DIRECTORY: u64 = 4 << 20;
 const DEPTH: usize = 8;
-/// Files that are looked at: overlays of a Raspberry Pi are some 400.
+/// Entries that are looked at: overlays of a Raspberry Pi are some 400.
 const FILES: usize = 10_000;
 
 /// A volume, opened at its place in a file.
@@ -53,7 +53,8 @@ impl<'a> Reader<'a> {
         let word = |place: usize| half(place) | half(place + 2) << 16;
         let sector = half(11);
         let cluster = sector * u64::from(boot[13]);
-        let magic = boot[510..] == [0x55, 0xaa] && sector.is_power_of_two() && cluster.is_power_of_two();
+        let magic =
+            boot[510..] == [0x55, 0xaa] && sector.is_power_of_two() && cluster.is_power_of_two();
         ensure!(magic && (512..=4096).contains(&sector) && boot[16] > 0, "no FAT volume");
         let sectors = if half(19) == 0 { word(32) } else { half(19) };
         let tables = if half(22) == 0 { word(36) } else { half(22) } * u64::from(boot[16]);
@@ -67,17 +68,28 @@ impl<'a> Reader<'a> {
             4_085..65_525 => (Kind::Fat16, 0),
             _ => (Kind::Fat32, u32::try_from(word(44))?),
         };
-        let mut reader =
-            Self { file, at, cluster, table, root, root_bytes, root_cluster, data, kind, label: None };
+        let mut reader = Self {
+            file,
+            at,
+            cluster,
+            table,
+            root,
+            root_bytes,
+            root_cluster,
+            data,
+            kind,
+            label: None,
+        };
         reader.label = reader.find_label()?;
         Ok(reader)
     }
 
     fn find_label(&self) -> Result<Option<String>> {
         let bytes = self.directory(None)?;
-        let label = bytes.chunks_exact(ENTRY).take_while(|e| e[0] != 0).find(|e| {
-            e[0] != 0xe5 && e[11] & 0x0f != 0x0f && e[11] & ATTRIBUTE_LABEL != 0
-        });
+        let label = bytes
+            .chunks_exact(ENTRY)
+            .take_while(|e| e[0] != 0)
+            .find(|e| e[0] != 0xe5 && e[11] & 0x0f != 0x0f && e[11] & ATTRIBUTE_LABEL != 0);
         Ok(label.map(|entry| String::from_utf8_lossy(&entry[..11]).trim_end().to_owned()))
     }
 
@@ -86,12 +98,13 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Where a chain of clusters leads nowhere.
     pub fn files(&self) -> Result<Vec<Found>> {
-        let mut found = Vec::new();
+        let (mut found, mut seen) = (Vec::new(), 0);
         let mut waiting = vec![(String::new(), None, 0)];
         while let Some((prefix, first, depth)) = waiting.pop() {
             ensure!(depth <= DEPTH, "{prefix}: directories are nested too deep");
             for (name, attribute, first, bytes) in entries(&self.directory(first)?) {
-                ensure!(found.len() < FILES, "too many files");
+                seen += 1;
+                ensure!(seen < FILES, "too many files");
                 let path = format!("{prefix}{name}");
                 if attribute & ATTRIBUTE_DIRECTORY == 0 {
                     found.push(Found { path, bytes, first });

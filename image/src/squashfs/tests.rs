@@ -3,7 +3,8 @@
 use super::*;
 
 fn config(options: &[&str]) -> Kconfig {
-    let lines: String = options.iter().map(|option| format!("CONFIG_SQUASHFS{option}=y\n")).collect();
+    let lines: String =
+        options.iter().map(|option| format!("CONFIG_SQUASHFS{option}=y\n")).collect();
     Kconfig::parse(&lines)
 }
 
