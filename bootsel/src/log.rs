@@ -12,7 +12,7 @@
 //! across its wrap. The log is a witness and decides nothing but the one-shot fallback.
 
 use crate::{ptable::crc32, slot, slot::Slot};
-use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 /// Bytes of a record: what a disk writes at once.
 pub const RECORD_BYTES: usize = 512;
@@ -32,26 +32,26 @@ const CRC_END: usize = 18;
 /// Longest boot id, revision and event. A message has 240 bytes at least.
 const WORD_BYTES: usize = 64;
 
-/// One thing that happened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
+/// One thing that happened. Its text is owned where it is put together and borrowed where it is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record<S = String> {
     /// Place in the order; wraps. Chosen by [`next`].
     pub counter: u32,
     /// `/proc/sys/kernel/random/boot_id`: which boot it happened in.
-    pub boot_id: String,
+    pub boot_id: S,
     /// The booted slot, where it was known.
     pub slot: Option<Slot>,
     /// The revision; empty where there was none.
-    pub revision: String,
+    pub revision: S,
     /// One word: [`BOOTED`], [`FALLBACK`], or any other.
-    pub event: String,
+    pub event: S,
     /// Free text for a person, on one line.
-    pub message: String,
+    pub message: S,
 }
 
-impl Record {
+impl<'a> Record<&'a str> {
     /// `None` for what is torn, was never written, or stands where its counter does not belong.
-    fn parse(bytes: &[u8; RECORD_BYTES], place: usize) -> Option<Self> {
+    fn parse(bytes: &'a [u8; RECORD_BYTES], place: usize) -> Option<Self> {
         let (head, body) = bytes.split_first_chunk::<CRC_END>()?;
         if !head.starts_with(b"pivot crc=") || head.as_slice() != checksum(body).as_bytes() {
             return None;
@@ -64,33 +64,25 @@ impl Record {
             Some(value)
         };
         let record = Self {
-            counter: field("counter=")?.parse().ok()?,
-            boot_id: field("boot_id=")?.to_owned(),
+            counter: u32::try_from(field("counter=")?.parse::<u64>().ok()?).ok()?,
+            boot_id: field("boot_id=")?,
             slot: Slot::from_cmdline(field("slot=")?).ok()?,
-            revision: field("revision=")?.to_owned(),
-            event: field("event=")?.to_owned(),
-            message: rest.strip_prefix("message=")?.to_owned(),
+            revision: field("revision=")?,
+            event: field("event=")?,
+            message: rest.strip_prefix("message=")?,
         };
         (place_of(record.counter) == place).then_some(record)
     }
+}
 
+impl<S: AsRef<str>> Record<S> {
     fn to_bytes(&self) -> [u8; RECORD_BYTES] {
-        let mut body = format!(" counter={} boot_id=", self.counter);
-        push_word(&mut body, &self.boot_id);
-        body.push_str(" slot=");
-        body.push_str(self.slot.map_or(slot::PLACEHOLDER, Slot::as_str));
-        body.push_str(" revision=");
-        push_word(&mut body, &self.revision);
-        body.push_str(" event=");
-        push_word(&mut body, &self.event);
-        body.push_str(" message=");
-        for char in self.message.chars() {
-            // One byte stays for the newline.
-            if body.len() + char.len_utf8() >= RECORD_BYTES - CRC_END {
-                break;
-            }
-            body.push(if char.is_control() { ' ' } else { char });
-        }
+        let mut body = format!(" counter={}", u64::from(self.counter));
+        push(&mut body, " boot_id=", self.boot_id.as_ref(), true);
+        push(&mut body, " slot=", self.slot.map_or(slot::PLACEHOLDER, Slot::as_str), true);
+        push(&mut body, " revision=", self.revision.as_ref(), true);
+        push(&mut body, " event=", self.event.as_ref(), true);
+        push(&mut body, " message=", self.message.as_ref(), false);
         body.push('\n');
         let mut body = body.into_bytes();
         body.resize(RECORD_BYTES - CRC_END, 0);
@@ -105,21 +97,27 @@ impl Record {
 
 /// What is left of the records, oldest first: at most the last 64. Torn ones and garbage are skipped;
 /// bytes past the ring are not looked at.
-pub fn parse(log: &[u8]) -> Vec<Record> {
-    let places = log.as_chunks::<RECORD_BYTES>().0.iter().take(RECORDS).enumerate();
-    let parsed = places.filter_map(|(place, bytes)| Record::parse(bytes, place));
-    let records: Vec<Record> = parsed.collect();
-    let Some(newest) = newest(&records) else { return records };
+pub fn parse(log: &[u8]) -> Vec<Record<&str>> {
+    let mut found = Vec::new();
+    for (place, bytes) in log.as_chunks::<RECORD_BYTES>().0.iter().take(RECORDS).enumerate() {
+        found.extend(Record::parse(bytes, place));
+    }
+    let Some(newest) = newest(&found) else { return found };
     // No sort: across the wrap two counters have no order, and its code is larger than this file's.
-    let last = (0..64).rev().map(|back| newest.wrapping_sub(back));
-    let find = |counter| records.iter().find(|record| record.counter == counter).cloned();
-    last.filter_map(find).collect()
+    let mut records = Vec::new();
+    for back in (0..64).rev() {
+        let counter = newest.wrapping_sub(back);
+        if let Some(place) = found.iter().position(|record| record.counter == counter) {
+            records.push(found.swap_remove(place));
+        }
+    }
+    records
 }
 
 /// Where the next record goes in the file, and its bytes: words are cut to 64 bytes, the message to
 /// what fits, and what would break the line is replaced. It takes the place of the oldest. `None`
 /// where the file is shorter than the ring: writing would have to find space.
-pub fn next(log: &[u8], mut record: Record) -> Option<(u64, [u8; RECORD_BYTES])> {
+pub fn next<S: AsRef<str>>(log: &[u8], mut record: Record<S>) -> Option<(u64, [u8; RECORD_BYTES])> {
     if log.len() < BYTES {
         return None;
     }
@@ -130,12 +128,12 @@ pub fn next(log: &[u8], mut record: Record) -> Option<(u64, [u8; RECORD_BYTES])>
 
 /// Whether the one-shot reboot into the other slot was used and no boot came to its end since, in
 /// either slot: two slots that both cannot boot must not send the device to and fro forever.
-pub fn fallback_used(records: &[Record]) -> bool {
-    let mut newest_first = records.iter().rev().map(|record| record.event.as_str());
+pub fn fallback_used(records: &[Record<&str>]) -> bool {
+    let mut newest_first = records.iter().rev().map(|record| record.event);
     newest_first.find(|event| [BOOTED, FALLBACK].contains(event)) == Some(FALLBACK)
 }
 
-fn newest(records: &[Record]) -> Option<u32> {
+fn newest(records: &[Record<&str>]) -> Option<u32> {
     let newer = |a: u32, b: u32| if b.wrapping_sub(a) < 1 << 31 { b } else { a };
     records.iter().map(|record| record.counter).reduce(newer)
 }
@@ -148,9 +146,20 @@ fn checksum(body: &[u8]) -> String {
     format!("pivot crc={:08x}", crc32(body))
 }
 
-fn push_word(line: &mut String, word: &str) {
-    for char in word.chars().take(WORD_BYTES) {
-        line.push(if char.is_ascii_graphic() { char } else { '_' });
+/// A word, or the message in what is left of the record but the byte for the newline.
+fn push(line: &mut String, key: &str, text: &str, is_word: bool) {
+    line.push_str(key);
+    let end = if is_word { line.len() + WORD_BYTES } else { RECORD_BYTES - CRC_END - 1 };
+    for char in text.chars() {
+        let char = match char {
+            _ if is_word && !char.is_ascii_graphic() => '_',
+            _ if char.is_control() => ' ',
+            _ => char,
+        };
+        if line.len() + char.len_utf8() > end {
+            break;
+        }
+        line.push(char);
     }
 }
 

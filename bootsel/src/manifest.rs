@@ -52,7 +52,7 @@ impl FromStr for RevisionId {
     type Err = BadRevisionId;
 
     fn from_str(text: &str) -> Result<Self, BadRevisionId> {
-        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let first = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
         let fits = text.len() <= 64 && text.bytes().all(is_name_byte);
         if first && fits { Ok(Self(text.to_owned())) } else { Err(BadRevisionId) }
     }
@@ -126,13 +126,16 @@ impl Manifest {
         if bytes.len() > MAX_BYTES {
             return Err(Error::TooLong);
         }
-        let text = core::str::from_utf8(bytes)
+        let mut rest = core::str::from_utf8(bytes)
             .map_err(|why| Error::Line(line_at(bytes, why.valid_up_to()), "not utf-8"))?;
         let truncated = Error::Line(line_at(bytes, bytes.len()), "ends too early");
-        let body = text.strip_suffix('\n').ok_or(truncated)?;
+        if !rest.ends_with('\n') {
+            return Err(truncated);
+        }
         let mut manifest = Self { keys: Vec::new(), files: Vec::new() };
-        let mut blank = false;
-        for (line, number) in body.split('\n').zip(1..) {
+        let (mut number, mut blank) = (0, false);
+        while let Some((line, after)) = rest.split_once('\n') {
+            (rest, number) = (after, number + 1);
             let added = if blank {
                 manifest.add_file(line)
             } else if line.is_empty() && manifest.keys.len() >= REQUIRED_KEYS {
@@ -172,13 +175,11 @@ impl Manifest {
             (0, "format") if value == FORMAT => {}
             (0, "format") => return Err("unknown format, format=1 is known here"),
             (0, _) => return Err("the first key is not format"),
-            (1, "revision") => {
-                value.parse::<RevisionId>().map_err(|_| BadRevisionId::TEXT)?;
-            }
+            (1, "revision") if value.parse::<RevisionId>().is_ok() => {}
+            (1, "revision") => return Err(BadRevisionId::TEXT),
             (1, _) => return Err("the second key is not revision"),
-            (2, "version") => {
-                number(value).ok_or("version is not a number of 64 bits")?;
-            }
+            (2, "version") if number(value).is_some() => {}
+            (2, "version") => return Err("version is not a number of 64 bits"),
             (2, _) => return Err("the third key is not version"),
             (MAX_KEYS.., _) => return Err("too many keys"),
             _ if key.is_empty() || !key.bytes().all(is_name_byte) => {
@@ -196,12 +197,18 @@ impl Manifest {
         if self.files.len() >= MAX_FILES {
             return Err("too many files");
         }
-        let mut fields = line.splitn(5, ' ');
         // What is missing is empty, and nothing of a file may be.
-        let fields = [(); 5].map(|()| fields.next().unwrap_or(""));
-        let [hash, "", bytes, "", name] = fields else {
-            return Err("not sha256, size and name with two spaces between them");
+        let mut rest = line;
+        let mut field = || {
+            let (field, after) = rest.split_once(' ').unwrap_or((rest, ""));
+            rest = after;
+            field
         };
+        let (hash, gap, bytes, second_gap) = (field(), field(), field(), field());
+        let name = rest;
+        if !gap.is_empty() || !second_gap.is_empty() {
+            return Err("not sha256, size and name with two spaces between them");
+        }
         let file = File {
             sha256: sha256(hash).ok_or("sha256 is not 64 lower-case hex digits")?,
             bytes: number(bytes).ok_or("size is not a number of 64 bits")?,
@@ -245,8 +252,8 @@ fn file_name(name: &str) -> Option<&str> {
 
 /// A number in the one way it is written: no sign (`str::parse` takes `+1`), no leading zero.
 fn number(text: &str) -> Option<u64> {
-    let canonical = text == "0" || !text.starts_with(['0', '+']);
-    if canonical { text.parse().ok() } else { None }
+    let canonical = text == "0" || !matches!(text.as_bytes().first(), Some(b'0' | b'+'));
+    if canonical { text.parse::<u64>().ok() } else { None }
 }
 
 fn sha256(text: &str) -> Option<[u8; 32]> {

@@ -29,6 +29,11 @@ impl Guid {
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
     }
+
+    /// In the order of the digits of its text.
+    pub fn in_text_order(self) -> [u8; 16] {
+        ORDER.map(|disk| self.0.get(disk).copied().unwrap_or(0))
+    }
 }
 
 impl FromStr for Guid {
@@ -53,11 +58,11 @@ impl FromStr for Guid {
 
 impl fmt::Display for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, disk) in ORDER.into_iter().enumerate() {
+        for (position, byte) in self.in_text_order().into_iter().enumerate() {
             if matches!(position, 4 | 6 | 8 | 10) {
                 f.write_str("-")?;
             }
-            write!(f, "{:02x}", self.0.get(disk).copied().unwrap_or(0))?;
+            write!(f, "{byte:02x}")?;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Why a module could not be found or loaded.
+//! Why a module could not be resolved.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;

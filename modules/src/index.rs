@@ -2,7 +2,7 @@
 //! depmod's binary index: modules.dep.bin, modules.alias.bin and the like.
 //!
 //! A radix tree on disk, from a key to values with priorities; kmod's libkmod-index.c describes it. Only the nodes on
-//! the way are read, by pread: a mapping would raise SIGBUS where the medium fails, and end PID 1. The bytes may be
+//! the way are read, by pread: a mapping would raise SIGBUS where the medium fails, and end the program. The bytes may be
 //! anything: every lookup ends, by [`FUEL`], and holds little memory.
 
 use alloc::vec;
@@ -26,8 +26,7 @@ const LAST_CHILD: u8 = 127;
 
 /// Longest key in bytes. Debian's longest alias has 55.
 pub(crate) const TEXT: usize = 1024;
-/// Bytes read of a node, and of one that is longer. Most have less than 512; a line of modules.dep has at most 990 in
-/// Debian 6.12.
+/// Bytes read of a node, and again where that is too few. A line of modules.dep has at most 990 in Debian 6.12.
 const NODE: [usize; 2] = [1 << 10, 64 << 10];
 /// Work of one lookup, in bytes read or 64 steps of matching. The dearest of all 30,000 aliases of Debian 6.12 for
 /// arm64 takes 32,000.

@@ -3,6 +3,8 @@
 //!
 //! The order is modprobe's (`kmod_module_get_probe_list` of libkmod): a module's dependencies, each with what is said
 //! of it in modules.softdep before and after it, then the module in the same way. What comes up again is left out.
+//! In one thing we differ: libkmod takes a module that it found by an alias for another one than the same found by its
+//! name, so a loop of softdeps through an alias is cut in another place. No kernel has one.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Finding a block device by its name in sysfs, and what is on it.
 //!
-//! A device that goes while it is looked at is skipped: it must not hide the others.
+//! A device that goes while it is looked at is skipped: it must not hide the others. One device is looked at after the
+//! other and only what matches is kept: this runs at every uevent of a wait.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::device::{By, DeviceName};
-use crate::superblock::{self, Superblock};
-use crate::{Error, file, partition};
+use crate::device::{By, DeviceName, decimal};
+use crate::partition::Tables;
+use crate::{Error, file, superblock};
 
 /// Where sysfs and devtmpfs are: "/sys" and "/dev".
 #[derive(Clone, Copy, Debug)]
@@ -33,16 +34,11 @@ pub struct BlockDevice {
     pub minor: u32,
 }
 
-/// A block device and what its `uevent` file says of it.
-#[derive(Debug)]
+/// A block device and what sysfs says of it.
 pub(crate) struct Entry {
-    pub(crate) device: BlockDevice,
-    /// Of a partition: PARTN, and the name of the disk that it is on.
-    pub(crate) partition: Option<(u32, String)>,
-    /// PARTUUID (Linux 6.13).
-    pub(crate) uuid: Option<String>,
-    /// PARTNAME.
-    pub(crate) label: Option<String>,
+    name: String,
+    directory: String,
+    uevent: Vec<u8>,
 }
 
 /// The device that `name` names, if it is there.
@@ -50,24 +46,16 @@ pub(crate) struct Entry {
 /// # Errors
 /// Where two devices answer to the name: taking one of them would some day boot the wrong card.
 pub fn find(roots: &Roots<'_>, name: &DeviceName) -> Result<Option<BlockDevice>, Error> {
-    let found = match name.by() {
-        By::Node(node) => entry(roots, &node.replace('/', "!")).map(|entry| entry.device),
-        By::Number(major, minor) => only(name, &entries(roots), |entry| {
-            (entry.device.major, entry.device.minor) == (*major, *minor)
-        })?,
-        By::PartUuid(uuid, offset) => {
-            by_table(roots, name, *offset, |entry| is(&entry.uuid, uuid))?
-        }
-        By::PartLabel(label) => {
-            by_table(roots, name, 0, |entry| entry.label.as_ref() == Some(label))?
-        }
-        By::Uuid(uuid) => by_superblock(roots, name, |found| is(&found.uuid, uuid))?,
-        By::Label(label) => {
-            by_superblock(roots, name, |found| found.label.as_ref() == Some(label))?
-        }
-    };
+    let by = name.by();
+    let mut found = only(roots, name, &mut |entry| entry.is(roots, by))?;
+    // First by what the kernel says of its partitions, then by the partition tables themselves: kernels before 6.13
+    // say no PARTUUID, and in PARTNAME whatever is not ASCII is mangled.
+    if found.is_none() && matches!(by, By::PartUuid(..) | By::PartLabel(_)) {
+        let mut tables = Tables::new(roots);
+        found = only(roots, name, &mut |entry| tables.say(entry, by))?;
+    }
     // sysfs shows a device a moment before devtmpfs has its node.
-    Ok(found.filter(|device| rustix::fs::stat(device.node.as_str()).is_ok()))
+    Ok(found.filter(|device| file::exists(&device.node)))
 }
 
 /// The names of the block devices that are there, without those backed by memory or files: for messages.
@@ -77,107 +65,107 @@ pub fn list(roots: &Roots<'_>) -> Vec<String> {
     names
 }
 
-/// The directory of a block device in sysfs.
-pub(crate) fn directory(roots: &Roots<'_>, name: &str) -> String {
+fn directory(roots: &Roots<'_>, name: &str) -> String {
     format!("{}/class/block/{name}", roots.sys)
 }
 
-fn entries(roots: &Roots<'_>) -> Vec<Entry> {
-    file::names(&directory(roots, "")).iter().filter_map(|name| entry(roots, name)).collect()
-}
-
-fn entry(roots: &Roots<'_>, name: &str) -> Option<Entry> {
-    let directory = directory(roots, name);
-    let text = file::attribute(&format!("{directory}/uevent"))?;
-    let device = BlockDevice {
-        name: name.to_string(),
-        node: format!("{}/{}", roots.dev, field(&text, "DEVNAME")?),
-        major: field(&text, "MAJOR")?.parse().ok()?,
-        minor: field(&text, "MINOR")?.parse().ok()?,
-    };
-    let partition = match field(&text, "PARTN") {
-        // The entry is a link into the devices' tree, where a partition lies in its disk's directory.
-        Some(number) => {
-            let disk = file::attribute(&format!("{directory}/../uevent"))?;
-            Some((number.parse().ok()?, field(&disk, "DEVNAME")?.replace('/', "!")))
-        }
-        None => None,
-    };
-    let owned = |key| field(&text, key).map(String::from);
-    Some(Entry { device, partition, uuid: owned("PARTUUID"), label: owned("PARTNAME") })
-}
-
-fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-}
-
 fn only(
+    roots: &Roots<'_>,
     name: &DeviceName,
-    entries: &[Entry],
-    matches: impl Fn(&Entry) -> bool,
+    matches: &mut dyn FnMut(&Entry) -> bool,
 ) -> Result<Option<BlockDevice>, Error> {
-    let mut found = entries.iter().filter(|entry| matches(entry)).map(|entry| &entry.device);
-    match (found.next(), found.next()) {
-        (Some(first), Some(second)) => Err(Error::new(format_args!(
+    let mut found = Vec::new();
+    for device in file::names(&directory(roots, "")) {
+        let directory = directory(roots, &device);
+        let entry = Entry { uevent: uevent(&directory), name: device, directory };
+        if matches(&entry)
+            && let Some(device) = entry.device(roots)
+        {
+            found.push(device);
+        }
+    }
+    if let [first, second, ..] = &*found {
+        return Err(Error::new(format_args!(
             "cannot choose between {} and {}: both are {name}",
             first.node, second.node
-        ))),
-        (first, _) => Ok(first.cloned()),
+        )));
     }
+    Ok(found.pop())
 }
 
-// First by what the kernel says of its partitions, then by the partition tables themselves: kernels before 6.13 say
-// no PARTUUID, and in PARTNAME whatever is not ASCII is mangled.
-fn by_table(
-    roots: &Roots<'_>,
-    name: &DeviceName,
-    offset: i32,
-    matches: impl Fn(&Entry) -> bool,
-) -> Result<Option<BlockDevice>, Error> {
-    let mut all = entries(roots);
-    let mut found = only(name, &all, &matches)?;
-    if found.is_none() {
-        partition::identify(roots, &mut all);
-        found = only(name, &all, &matches)?;
+impl Entry {
+    fn device(&self, roots: &Roots<'_>) -> Option<BlockDevice> {
+        let (major, minor) = (number(&self.uevent, "MAJOR=")?, number(&self.uevent, "MINOR=")?);
+        Some(BlockDevice { name: self.name.clone(), node: self.node(roots), major, minor })
     }
-    Ok(found.and_then(|device| sibling(all, &device, offset)))
-}
 
-// The partition `offset` numbers further on the same disk.
-fn sibling(all: Vec<Entry>, device: &BlockDevice, offset: i32) -> Option<BlockDevice> {
-    let (number, disk) = all.iter().find(|e| e.device == *device)?.partition.clone()?;
-    let wanted = (number.checked_add_signed(offset)?, disk);
-    all.into_iter().find(|e| e.partition.as_ref() == Some(&wanted)).map(|e| e.device)
-}
+    fn node(&self, roots: &Roots<'_>) -> String {
+        format!("{}/{}", roots.dev, field(&self.uevent, "DEVNAME="))
+    }
 
-fn by_superblock(
-    roots: &Roots<'_>,
-    name: &DeviceName,
-    matches: impl Fn(&Superblock) -> bool,
-) -> Result<Option<BlockDevice>, Error> {
-    only(name, &entries(roots), |entry| {
-        let BlockDevice { name, node, .. } = &entry.device;
-        if is_any(name, &["loop", "ram", "zram", "mtdblock"]) || size(roots, name) == 0 {
+    /// Of a partition: its number, and the node's name of the disk that it is on.
+    pub(crate) fn partition(&self) -> Option<(u32, String)> {
+        let number = number(&self.uevent, "PARTN=")?;
+        // The entry is a link into the devices' tree, where a partition lies in its disk's directory.
+        let disk = uevent(&format!("{}/..", self.directory));
+        Some((number, field(&disk, "DEVNAME=").into()))
+    }
+
+    fn is(&self, roots: &Roots<'_>, by: &By) -> bool {
+        let says = |key| field(&self.uevent, key);
+        match by {
+            By::Node(node) => says("DEVNAME=") == node,
+            By::Number(major, minor) => {
+                number(&self.uevent, "MAJOR=") == Some(*major)
+                    && number(&self.uevent, "MINOR=") == Some(*minor)
+            }
+            // With an offset the table is needed.
+            By::PartUuid(uuid, offset) => {
+                *offset == 0 && says("PARTUUID=").eq_ignore_ascii_case(uuid)
+            }
+            By::PartLabel(label) => says("PARTNAME=") == label,
+            By::Uuid(_) | By::Label(_) => self.holds(roots, by),
+        }
+    }
+
+    fn holds(&self, roots: &Roots<'_>, by: &By) -> bool {
+        let size = file::attribute(&format!("{}/size", self.directory));
+        let is_none = size.is_none_or(|size| size == "0");
+        if is_none || is_any(&self.name, &["loop", "ram", "zram", "mtdblock"]) {
             return false;
         }
-        superblock::read(node).is_ok_and(|found| found.as_ref().is_some_and(&matches))
-    })
+        let Ok(Some(found)) = superblock::read(&self.node(roots)) else { return false };
+        match by {
+            By::Uuid(uuid) => found.uuid.is_some_and(|found| found.eq_ignore_ascii_case(uuid)),
+            By::Label(label) => found.label.as_ref() == Some(label),
+            _ => false,
+        }
+    }
 }
 
-/// The size of a block device in units of 512 bytes, whatever its logical block size is.
-pub(crate) fn size(roots: &Roots<'_>, name: &str) -> u64 {
-    let size = file::attribute(&format!("{}/size", directory(roots, name)));
-    size.and_then(|size| size.parse().ok()).unwrap_or(0)
+// Empty where the device is gone. Bytes: older kernels take Latin-1 into PARTNAME.
+fn uevent(directory: &str) -> Vec<u8> {
+    file::read(&format!("{directory}/uevent"), file::ATTRIBUTE).unwrap_or_default()
+}
+
+// Empty where it is not there, which is nobody's name.
+fn field<'a>(uevent: &'a [u8], key: &str) -> &'a str {
+    for line in uevent.split(|byte| *byte == b'\n') {
+        if let Some(value) = line.strip_prefix(key.as_bytes()) {
+            return core::str::from_utf8(value).unwrap_or_default();
+        }
+    }
+    ""
+}
+
+fn number(uevent: &[u8], key: &str) -> Option<u32> {
+    decimal(field(uevent, key))
 }
 
 // A driver's name and a number follow: "loop0", "ram1".
 fn is_any(name: &str, drivers: &[&str]) -> bool {
-    let numbered = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
+    let numbered = |rest: &str| rest.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
     drivers.iter().any(|driver| name.strip_prefix(driver).is_some_and(numbered))
-}
-
-fn is(found: &Option<String>, wanted: &str) -> bool {
-    found.as_ref().is_some_and(|found| found.eq_ignore_ascii_case(wanted))
 }
 
 #[cfg(test)]

@@ -67,71 +67,87 @@ impl fmt::Display for ParseError {
 impl core::error::Error for ParseError {}
 
 fn by(typed: &str) -> Option<By> {
-    if let Some((key, value)) = typed.split_once('=').filter(|(key, _)| !key.contains('/')) {
-        return tagged(key, value);
+    if let Some((key, value)) = typed.split_once('=')
+        && !key.contains('/')
+    {
+        return tagged(key, value.into());
     }
     if let Some(rest) = typed.strip_prefix("/dev/disk/by-") {
         let (key, value) = rest.split_once('/')?;
-        return tagged(&key.to_ascii_uppercase(), &unescape(value));
+        return tagged(&key.to_ascii_uppercase(), unescape(value)?);
     }
     match typed.strip_prefix("/dev/") {
-        Some(node) => (!node.is_empty()).then(|| By::Node(node.to_string())),
+        Some("") => None,
+        Some(node) => Some(By::Node(node.into())),
         None => number(typed),
     }
 }
 
-fn tagged(key: &str, value: &str) -> Option<By> {
-    let text = value.to_string();
+fn tagged(key: &str, value: String) -> Option<By> {
     match key {
         _ if value.is_empty() => None,
-        "PARTUUID" => partition_uuid(value),
-        "PARTLABEL" => Some(By::PartLabel(text)),
-        "UUID" => Some(By::Uuid(text)),
-        "LABEL" => Some(By::Label(text)),
+        "PARTUUID" => partition_uuid(&value),
+        "PARTLABEL" => Some(By::PartLabel(value)),
+        "UUID" => Some(By::Uuid(value)),
+        "LABEL" => Some(By::Label(value)),
         _ => None,
     }
 }
 
 fn partition_uuid(value: &str) -> Option<By> {
     let (uuid, offset) = match value.split_once('/') {
-        Some((uuid, rest)) => (uuid, rest.strip_prefix("PARTNROFF=")?.parse().ok()?),
+        Some((uuid, rest)) => (uuid, signed(rest.strip_prefix("PARTNROFF=")?)?),
         None => (value, 0),
     };
     // A GUID, or the "%08x-%02x" of disk signature and partition number.
-    let known = is_hex(uuid, &[8, 4, 4, 4, 12]) || is_hex(uuid, &[8, 2]);
-    known.then(|| By::PartUuid(uuid.to_string(), offset))
-}
-
-fn is_hex(text: &str, groups: &[usize]) -> bool {
-    text.split('-').map(str::len).eq(groups.iter().copied())
-        && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
+    let known = [36, 11].contains(&uuid.len())
+        && uuid.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    known.then(|| By::PartUuid(uuid.into(), offset))
 }
 
 fn number(typed: &str) -> Option<By> {
     if let Some((major, minor)) = typed.split_once(':') {
-        return Some(By::Number(major.parse().ok()?, minor.parse().ok()?));
+        return Some(By::Number(decimal(major)?, decimal(minor)?));
     }
     let hex = typed.strip_prefix("0x").unwrap_or(typed);
-    let device = u32::from_str_radix(hex, 16).ok()?;
+    let device = u32::try_from(u64::from_str_radix(hex, 16).ok()?).ok()?;
     // new_decode_dev of linux/kdev_t.h: 12 bits of major between 8 low and 12 high bits of minor.
     Some(By::Number((device & 0xf_ff00) >> 8, (device & 0xff) | ((device >> 12) & 0xf_ff00)))
 }
 
+// Every number is parsed as u64: each type has its own copy of core's parser.
+pub(crate) fn decimal(text: &str) -> Option<u32> {
+    u32::try_from(text.parse::<u64>().ok()?).ok()
+}
+
+fn signed(text: &str) -> Option<i32> {
+    match text.strip_prefix('-') {
+        Some(text) => 0_i32.checked_sub_unsigned(decimal(text)?),
+        None => i32::try_from(decimal(text)?).ok(),
+    }
+}
+
 // udev writes what is not plain in a link's name as \xHH.
-fn unescape(name: &str) -> String {
-    let mut bytes = Vec::with_capacity(name.len());
+fn unescape(name: &str) -> Option<String> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = Vec::new();
     let mut rest = name.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = rest.strip_prefix(b"\\x").and_then(|rest| rest.split_first_chunk::<2>());
-        let byte = hex.and_then(|(hex, after)| {
-            let hex = core::str::from_utf8(hex).ok()?;
-            Some((u8::from_str_radix(hex, 16).ok()?, after))
-        });
-        let (byte, after) = byte.unwrap_or((*first, after));
+    while let [first, after @ ..] = rest {
+        let escaped = match rest {
+            [b'\\', b'x', high, low, after @ ..] => digit(*high).zip(digit(*low)).zip(Some(after)),
+            _ => None,
+        };
+        let (byte, after) = match escaped {
+            Some(((high, low), after)) => (high << 4 | low, after),
+            None => (*first, after),
+        };
         bytes.push(byte);
         rest = after;
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

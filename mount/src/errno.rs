@@ -18,7 +18,7 @@ impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match WORDS.iter().find(|(errno, _)| *errno == self.0) {
             Some((_, words)) => f.write_str(words),
-            None => write!(f, "error {}", self.0.raw_os_error()),
+            None => write!(f, "error {}", u64::from(self.0.raw_os_error().unsigned_abs())),
         }
     }
 }

@@ -1,29 +1,50 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Small bounded reads, and directories on the way to a mount point.
 
-use alloc::string::{String, ToString};
+use alloc::ffi::CString;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
 
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Dir, Mode, OFlags, open};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Access, FileType, Mode, OFlags, RawDir, access, mkdir, open};
 use rustix::io::{Errno, pread};
 
 use crate::Error;
 
 // A sysfs attribute is at most one page of the smallest size.
-const ATTRIBUTE: usize = 4096;
+pub(crate) const ATTRIBUTE: usize = 4096;
+
+/// Text as system calls take it. Converted here once: rustix would do it anew, in line, in every call.
+///
+/// # Errors
+/// `EINVAL` where a NUL would cut it short.
+pub fn c_string(text: &str) -> Result<CString, Errno> {
+    CString::new(text).map_err(|_| Errno::INVAL)
+}
 
 /// Opens a file with `O_CLOEXEC`.
 pub fn open_with(path: &str, flags: OFlags) -> Result<OwnedFd, Error> {
-    open(path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(|e| Error::call("open", path, e))
+    open_raw(path, flags).map_err(|errno| Error::call("open", path, errno))
+}
+
+/// The same with the bare error number.
+pub fn open_raw(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    open(c_string(path)?.as_c_str(), flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Whether there is something at `path`.
+pub fn exists(path: &str) -> bool {
+    c_string(path).is_ok_and(|path| access(path.as_c_str(), Access::EXISTS).is_ok())
 }
 
 /// Fills `buffer` from `offset` on as far as the file goes; how many bytes that were.
-pub(crate) fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
     let mut done = 0;
     while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match pread(&file, rest, offset.saturating_add(done as u64)) {
+        match pread(file, rest, offset.saturating_add(done as u64)) {
             Ok(0) => break,
             Ok(n) => done = done.saturating_add(n),
             Err(Errno::INTR) => {}
@@ -40,51 +61,70 @@ pub(crate) fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> Result
 pub fn read(path: &str, limit: usize) -> Result<Vec<u8>, Error> {
     let file = open_with(path, OFlags::RDONLY)?;
     let mut bytes = vec![0; limit];
-    let length = read_at(file, &mut bytes, 0).map_err(|errno| Error::call("read", path, errno))?;
+    let length =
+        read_at(file.as_fd(), &mut bytes, 0).map_err(|errno| Error::call("read", path, errno))?;
     bytes.truncate(length);
     Ok(bytes)
 }
 
 /// Exactly `length` bytes at `offset`, or nothing.
-pub(crate) fn bytes_at(file: impl AsFd, offset: u64, length: usize) -> Option<Vec<u8>> {
+pub(crate) fn bytes_at(file: &OwnedFd, offset: u64, length: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; length];
-    (read_at(file, &mut bytes, offset).ok()? == length).then_some(bytes)
+    (read_at(file.as_fd(), &mut bytes, offset).ok()? == length).then_some(bytes)
 }
 
-/// A file of sysfs or procfs; nothing when it cannot be read, as when the device has just gone.
+/// A file of sysfs or procfs; nothing when it cannot be read, as when the device has just gone, or is no text.
 pub fn attribute(path: &str) -> Option<String> {
-    let bytes = read(path, ATTRIBUTE).ok()?;
-    Some(String::from_utf8_lossy(&bytes).trim_end().to_string())
+    let mut bytes = read(path, ATTRIBUTE).ok()?;
+    while bytes.last().is_some_and(u8::is_ascii_whitespace) {
+        bytes.pop();
+    }
+    String::from_utf8(bytes).ok()
 }
 
-/// The names in a directory, sorted; none when it cannot be read.
-pub(crate) fn names(directory: &str) -> Vec<String> {
-    let Ok(file) = open_with(directory, OFlags::RDONLY | OFlags::DIRECTORY) else {
-        return Vec::new();
-    };
-    let Ok(entries) = Dir::new(file) else { return Vec::new() };
-    let mut names: Vec<String> = Vec::new();
-    for entry in entries.map_while(Result::ok) {
-        let name = String::from_utf8_lossy(entry.file_name().to_bytes());
-        // Sorted by insertion: core's sort is larger than all of this file.
-        if let Err(place) = names.binary_search_by(|other| other.as_str().cmp(&name))
-            && !name.starts_with('.')
-        {
-            names.insert(place, name.into_owned());
+/// Calls `each` with the name and the type of every entry of a directory, `.` and `..` left out, as long as it can be
+/// read.
+pub fn each_entry(directory: BorrowedFd<'_>, each: &mut dyn FnMut(&CStr, FileType)) {
+    let mut buffer = [MaybeUninit::uninit(); 2048];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    while let Some(Ok(entry)) = entries.next() {
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            each(entry.file_name(), entry.file_type());
         }
     }
+}
+
+/// The names in a directory, sorted, without those that begin with a dot or are no text; none when it cannot be read.
+pub fn names(directory: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let Ok(directory) = open_raw(directory, OFlags::RDONLY | OFlags::DIRECTORY) else {
+        return names;
+    };
+    each_entry(directory.as_fd(), &mut |name, _| {
+        if let Ok(name) = name.to_str()
+            && !name.starts_with('.')
+        {
+            // Sorted by insertion: core's sort is larger than all of this file.
+            let place = names.iter().position(|other| name < other.as_str());
+            names.insert(place.unwrap_or(names.len()), name.into());
+        }
+    });
     names
 }
 
 /// `mkdir -p`, mode 755.
 pub fn create_directories(path: &str) -> Result<(), Error> {
-    let slashes = path.match_indices('/').map(|(at, _)| at).filter(|at| *at != 0);
-    for end in slashes.chain([path.len()]) {
-        let directory = path.get(..end).unwrap_or_default();
-        match rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::call("create", directory, errno)),
+    for (at, byte) in path.bytes().enumerate().skip(1) {
+        if byte == b'/' {
+            create_directory(path.get(..at).unwrap_or_default())?;
         }
     }
-    Ok(())
+    create_directory(path)
+}
+
+fn create_directory(path: &str) -> Result<(), Error> {
+    match c_string(path).and_then(|path| mkdir(path.as_c_str(), Mode::from_raw_mode(0o755))) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(Error::call("create", path, errno)),
+    }
 }

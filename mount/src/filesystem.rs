@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Mounting a filesystem of a device, as the kernel would mount its root.
 
-use alloc::ffi::CString;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use alloc::{format, vec};
-use core::ffi::CStr;
+use alloc::string::String;
+use core::fmt;
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -41,18 +38,20 @@ pub fn mount(node: &str, target: &str, options: &Options<'_>) -> Result<Mounted,
     file::create_directories(target)?;
     let (mut flags, data) = split(options.data.unwrap_or_default());
     flags.set(MountFlags::RDONLY, options.read_only || flags.contains(MountFlags::RDONLY));
-    let kinds = kinds(node, options.kinds);
-    let mut last = Errno::NODEV;
-    for kind in &kinds {
+    let kinds = options.kinds.map_or_else(|| kinds(node), String::from);
+    let (mut tried, mut last) = (String::new(), Errno::NODEV);
+    let mut rest = &*kinds;
+    while let Some(kind) = pop(&mut rest, ',') {
         match attempt(node, target, kind, flags, &data) {
-            Ok(read_only) => return Ok(Mounted { kind: kind.clone(), read_only }),
+            Ok(read_only) => return Ok(Mounted { kind: kind.into(), read_only }),
             // Not this filesystem, or the kernel has no such driver.
             Err(errno @ (Errno::INVAL | Errno::NODEV)) => last = errno,
             Err(errno) => return Err(Error::mount(node, target, kind, errno)),
         }
+        push(&mut tried, kind);
     }
-    let tried = if kinds.is_empty() { "no known filesystem".into() } else { kinds.join(",") };
-    Err(Error::mount(node, target, &tried, last))
+    let tried = if tried.is_empty() { "no known filesystem" } else { &tried };
+    Err(Error::mount(node, target, tried, last))
 }
 
 /// Mounts a tmpfs on `target`, which is created where it is missing.
@@ -66,7 +65,9 @@ pub fn tmpfs(target: &str, data: &str) -> Result<(), Error> {
 /// Unmounts `target`; `detach` takes it out of the tree at once and lets it end when its last user goes.
 pub fn unmount(target: &str, detach: bool) -> Result<(), Error> {
     let flags = if detach { UnmountFlags::DETACH } else { UnmountFlags::empty() };
-    rustix::mount::unmount(target, flags).map_err(|errno| Error::call("unmount", target, errno))
+    file::c_string(target)
+        .and_then(|target| rustix::mount::unmount(&*target, flags))
+        .map_err(|errno| Error::call("unmount", target, errno))
 }
 
 // mount(2) with its data as text.
@@ -77,9 +78,10 @@ pub(crate) fn mount2(
     flags: MountFlags,
     data: &str,
 ) -> Result<(), Errno> {
-    let data = CString::new(data).map_err(|_| Errno::INVAL)?;
-    let data = Some(data.as_c_str()).filter(|data| !data.is_empty());
-    rustix::mount::mount::<_, _, _, Option<&CStr>>(source, target, kind, flags, data)
+    let (source, target) = (file::c_string(source)?, file::c_string(target)?);
+    let (kind, data) = (file::c_string(kind)?, file::c_string(data)?);
+    let data = Some(&*data).filter(|data| !data.is_empty());
+    rustix::mount::mount(&*source, &*target, &*kind, flags, data)
 }
 
 // Whether it is read-only then.
@@ -94,7 +96,10 @@ fn attempt(
         match mount2(node, target, kind, flags, data) {
             Ok(()) => return Ok(false),
             Err(errno @ (Errno::ROFS | Errno::ACCESS)) => {
-                log::warn!("cannot mount {node} read-write ({}): read-only it is", text(errno));
+                warn(format_args!(
+                    "cannot mount {node} read-write ({}): read-only it is",
+                    text(errno)
+                ));
             }
             Err(errno) => return Err(errno),
         }
@@ -103,29 +108,55 @@ fn attempt(
     match mount2(node, target, kind, flags, data) {
         // ext4 refuses a journal that it cannot replay because the device takes no write, as a worn-out card does.
         Err(Errno::ROFS) if kind == "ext4" => {
-            log::warn!("cannot replay the journal of {node}: it is mounted as it was left");
-            let separator = if data.is_empty() { "" } else { "," };
-            mount2(node, target, kind, flags, &format!("{data}{separator}noload"))?;
+            warn(format_args!("cannot replay the journal of {node}: it is mounted as it was left"));
+            let mut data = String::from(data);
+            push(&mut data, "noload");
+            mount2(node, target, kind, flags, &data)?;
         }
         result => result?,
     }
     Ok(true)
 }
 
-fn kinds(node: &str, given: Option<&str>) -> Vec<String> {
-    if let Some(given) = given {
-        return given.split(',').filter(|kind| !kind.is_empty()).map(String::from).collect();
+#[cold]
+fn warn(line: fmt::Arguments<'_>) {
+    log::warn!("{line}");
+}
+
+// Separated by commas.
+fn kinds(node: &str) -> String {
+    if let Ok(Some(found)) = superblock::read(node) {
+        return found.kind.name().into();
     }
-    match superblock::read(node) {
-        Ok(Some(found)) => vec![found.kind.name().to_string()],
-        // What the kernel itself tries: every type that wants a device.
-        _ => file::attribute("/proc/filesystems")
-            .unwrap_or_default()
-            .lines()
-            .filter(|line| !line.starts_with("nodev"))
-            .map(|line| line.trim().to_string())
-            .collect(),
+    // What the kernel itself tries: every type that wants a device. The others have "nodev" before the tab.
+    let mut kinds = String::new();
+    let lines = file::attribute("/proc/filesystems").unwrap_or_default();
+    let mut rest = &*lines;
+    while let Some(line) = pop(&mut rest, '\n') {
+        if let Some(kind) = line.strip_prefix('\t') {
+            push(&mut kinds, kind);
+        }
     }
+    kinds
+}
+
+fn push(list: &mut String, word: &str) {
+    if !list.is_empty() {
+        list.push(',');
+    }
+    list.push_str(word);
+}
+
+// The next word that is not empty.
+fn pop<'a>(list: &mut &'a str, separator: char) -> Option<&'a str> {
+    while !list.is_empty() {
+        let (word, rest) = list.split_once(separator).unwrap_or((list, ""));
+        *list = rest;
+        if !word.is_empty() {
+            return Some(word);
+        }
+    }
+    None
 }
 
 // Words of mount(8) that are flags of mount(2), and whether they set or clear them.
@@ -145,15 +176,15 @@ const WORDS: [(&str, MountFlags, bool); 12] = [
 ];
 
 fn split(options: &str) -> (MountFlags, String) {
-    let mut flags = MountFlags::empty();
-    let mut data: Vec<&str> = Vec::new();
-    for option in options.split(',').filter(|option| !option.is_empty()) {
+    let (mut flags, mut data) = (MountFlags::empty(), String::new());
+    let mut rest = options;
+    while let Some(option) = pop(&mut rest, ',') {
         match WORDS.iter().find(|(word, ..)| *word == option) {
             Some((_, flag, on)) => flags.set(*flag, *on),
-            None => data.push(option),
+            None => push(&mut data, option),
         }
     }
-    (flags, data.join(","))
+    (flags, data)
 }
 
 #[cfg(test)]
@@ -162,7 +193,7 @@ mod tests {
 
     #[track_caller]
     fn check(options: &str, flags: MountFlags, data: &str) {
-        assert_eq!(split(options), (flags, data.to_string()), "{options}");
+        assert_eq!(split(options), (flags, data.into()), "{options}");
     }
 
     #[test]

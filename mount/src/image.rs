@@ -3,16 +3,17 @@
 
 use alloc::format;
 use alloc::string::String;
+use core::fmt;
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, fstat, open};
+use rustix::fs::{OFlags, fstat};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use rustix::thread::{Timespec, nanosleep};
 use uapi::loop_device::{Config, configure, get_free};
 
 use crate::filesystem::mount2;
-use crate::superblock::{array, le16};
+use crate::superblock::number;
 use crate::{Error, file};
 
 /// A read-only loop device that frees itself with its last user: `fd`, or the filesystem mounted from `node`.
@@ -37,8 +38,7 @@ pub fn attach(image: &str, direct_io: bool) -> Result<LoopDevice, Error> {
 /// device goes when it is unmounted.
 pub fn squashfs(image: &str, target: &str) -> Result<(), Error> {
     let file = file::open_with(image, OFlags::RDONLY)?;
-    let codec = check(&file)
-        .map_err(|fault| Error::new(format_args!("cannot use image {image}: {fault}")))?;
+    let codec = check(&file, image)?;
     file::create_directories(target)?;
     let device = attach_file(&file, image, false)?;
     mount2(&device.node, target, "squashfs", MountFlags::RDONLY, "").map_err(|errno| {
@@ -78,9 +78,9 @@ fn attach_file(backing: &OwnedFd, image: &str, direct_io: bool) -> Result<LoopDe
 }
 
 fn attach_free(control: &OwnedFd, config: &Config<'_>) -> Result<LoopDevice, Errno> {
-    let node = format!("/dev/loop{}", get_free(control.as_fd())?);
+    let node = format!("/dev/loop{}", u64::from(get_free(control.as_fd())?));
     // Read-only: a descriptor for writing blocks the mount where CONFIG_BLK_DEV_WRITE_MOUNTED=n.
-    let fd = open(node.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let fd = file::open_raw(&node, OFlags::RDONLY)?;
     configure(fd.as_fd(), config)?;
     Ok(LoopDevice { node, fd })
 }
@@ -89,17 +89,22 @@ fn attach_free(control: &OwnedFd, config: &Config<'_>) -> Result<LoopDevice, Err
 const CODECS: [&str; 7] = ["no codec", "gzip", "lzma", "lzo", "xz", "lz4", "zstd"];
 
 // The name of the codec, or what is wrong with the image.
-fn check(image: &OwnedFd) -> Result<&'static str, String> {
-    let superblock = file::bytes_at(image, 0, 96)
-        .filter(|bytes| bytes.starts_with(b"hsqs"))
-        .ok_or("no squashfs superblock")?;
-    let used = array(&superblock, 40).map_or(0, u64::from_le_bytes);
+fn check(file: &OwnedFd, image: &str) -> Result<&'static str, Error> {
+    let unusable = |fault: fmt::Arguments<'_>| {
+        Err(Error::new(format_args!("cannot use image {image}: {fault}")))
+    };
+    let superblock = match file::bytes_at(file, 0, 96) {
+        Some(bytes) if bytes.starts_with(b"hsqs") => bytes,
+        _ => return unusable(format_args!("no squashfs superblock")),
+    };
+    let used = number(&superblock, 40, 8).unwrap_or(0);
     // The kernel reads squashfs in blocks of 1 KiB; of 4 KiB, to which mksquashfs pads, where it is so configured.
     let expected = used.checked_next_multiple_of(1024).unwrap_or(u64::MAX);
-    let bytes = fstat(image).map_or(0, |stat| stat.st_size.unsigned_abs());
+    let bytes = fstat(file).map_or(0, |stat| stat.st_size.unsigned_abs());
     if bytes < expected {
-        return Err(format!("truncated: {bytes} bytes of {expected}"));
+        return unusable(format_args!("truncated: {bytes} bytes of {expected}"));
     }
-    let codec = le16(&superblock, 20).and_then(|codec| CODECS.get(usize::from(codec)));
+    let codec =
+        number(&superblock, 20, 2).and_then(|codec| CODECS.get(usize::try_from(codec).ok()?));
     Ok(codec.unwrap_or(&"unknown codec"))
 }

@@ -8,7 +8,7 @@
 use alloc::format;
 use alloc::string::String;
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
@@ -31,23 +31,17 @@ impl Root {
 
     /// Moves the mount `source` onto the directory `inside` of the new root.
     pub fn move_into(&self, source: &str, inside: &str) -> Result<(), Error> {
-        self.directory(inside)
-            .and_then(|target| {
-                let flags = MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-                move_mount(CWD, source, target, "", flags)
-            })
+        self.attach(CWD, source, MoveMountFlags::empty(), inside)
             .map_err(|errno| Error::mount(source, &self.name(inside), "move", errno))
     }
 
     /// Shows the directory `source` also as the directory `inside` of the new root.
     pub fn bind_into(&self, source: &str, inside: &str) -> Result<(), Error> {
-        self.directory(inside)
-            .and_then(|target| {
-                let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-                let tree = open_tree(CWD, source, clone)?;
-                let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH
-                    | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-                move_mount(tree, "", target, "", flags)
+        let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        file::c_string(source)
+            .and_then(|source| open_tree(CWD, &*source, clone))
+            .and_then(|tree| {
+                self.attach(tree.as_fd(), "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH, inside)
             })
             .map_err(|errno| Error::mount(source, &self.name(inside), "bind", errno))
     }
@@ -66,16 +60,29 @@ impl Root {
             .map_err(|errno| Error::call("create", &self.name(inside), errno))
     }
 
+    fn attach(
+        &self,
+        from: BorrowedFd<'_>,
+        source: &str,
+        flags: MoveMountFlags,
+        inside: &str,
+    ) -> Result<(), Errno> {
+        let target = self.directory(inside)?;
+        let flags = flags | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(from, &*file::c_string(source)?, target, c"", flags)
+    }
+
     fn directory(&self, inside: &str) -> Result<OwnedFd, Errno> {
         self.resolve(inside, OFlags::PATH | OFlags::DIRECTORY)
     }
 
     fn resolve(&self, inside: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let flags = flags | OFlags::CLOEXEC;
-        openat2(self.directory.as_fd(), inside, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+        let (inside, flags) = (file::c_string(inside)?, flags | OFlags::CLOEXEC);
+        openat2(&self.directory, &*inside, flags, Mode::empty(), ResolveFlags::IN_ROOT)
     }
 
     fn name(&self, inside: &str) -> String {
-        format!("{}/{}", self.path, inside.trim_start_matches('/'))
+        let slash = if inside.starts_with('/') { "" } else { "/" };
+        format!("{}{slash}{inside}", self.path)
     }
 }

@@ -23,11 +23,14 @@ pub fn mount(lower: &str, upper: &str, work: &str, target: &str) -> Result<(), E
 
 // The merged root has the mode of the upper one: a new one takes it from below, or a root of mode 700 would be open.
 fn create_upper(lower: &str, upper: &str) -> Result<(), Error> {
-    let is_new = stat(upper).is_err();
+    let is_new = !file::exists(upper);
     file::create_directories(upper)?;
     if is_new {
-        let below = stat(lower).map_err(|errno| Error::call("stat", lower, errno))?;
-        chmod(upper, Mode::from_raw_mode(below.st_mode & 0o7777))
+        let below = file::c_string(lower)
+            .and_then(|lower| stat(&*lower))
+            .map_err(|errno| Error::call("stat", lower, errno))?;
+        file::c_string(upper)
+            .and_then(|upper| chmod(&*upper, Mode::from_raw_mode(below.st_mode & 0o7777)))
             .map_err(|errno| Error::call("chmod", upper, errno))?;
     }
     Ok(())

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which filesystem is on a device, its UUID and its label.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -71,7 +70,13 @@ pub fn identify(bytes: &[u8]) -> Option<Superblock> {
 }
 
 fn probe(at: ReadAt<'_>) -> Option<Superblock> {
-    LAYOUTS.iter().find_map(|layout| by_layout(at, layout)).or_else(|| vfat(at))
+    for layout in &LAYOUTS {
+        let found = by_layout(at, layout);
+        if found.is_some() {
+            return found;
+        }
+    }
+    vfat(at)
 }
 
 // Where a superblock begins, and what it has where, counted from there: the magic, the UUID, the label and its length.
@@ -91,50 +96,49 @@ const NONE: usize = LENGTH;
 fn by_layout(at: ReadAt<'_>, layout: &Layout) -> Option<Superblock> {
     let (kind, start, (place, magic), uuid_at, (label_at, length)) = *layout;
     let found = at(start, LENGTH)?;
+    if !found.get(place..)?.starts_with(magic) {
+        return None;
+    }
     let is_ext4 = kind == Kind::Ext4;
     // EXT4_FEATURE_INCOMPAT_JOURNAL_DEV: an external journal is nothing to mount.
-    let is_journal = is_ext4 && le32(&found, 0x60)? & 0x8 != 0;
-    if !found.get(place..)?.starts_with(magic) || is_journal {
+    if is_ext4 && number(&found, 0x60, 4)? & 0x8 != 0 {
         return None;
     }
     // EXT2_ERROR_FS in s_state
-    let errors = is_ext4 && le16(&found, 0x3a)? & 0x2 != 0;
+    let errors = is_ext4 && number(&found, 0x3a, 2)? & 0x2 != 0;
     let label = label(&found, label_at, length);
     Some(Superblock { kind, uuid: uuid(&found, uuid_at), label, errors })
 }
 
 fn vfat(at: ReadAt<'_>) -> Option<Superblock> {
     let boot = at(0, 512)?;
-    let sector = u64::from(le16(&boot, 11)?);
-    let cluster = u64::from(*boot.get(13)?);
-    let reserved = u64::from(le16(&boot, 14)?);
-    let tables = u64::from(*boot.get(16)?);
-    let sane = sector.is_power_of_two()
-        && (512..=4096).contains(&sector)
+    let field = |place, length| number(&boot, place, length);
+    let (sector, cluster) = (field(11, 2)?, field(13, 1)?);
+    let (reserved, tables) = (field(14, 2)?, field(16, 1)?);
+    let sane = (512..=4096).contains(&sector)
+        && sector.is_power_of_two()
         && cluster.is_power_of_two()
         && reserved != 0
         && (1..=2).contains(&tables)
-        && *boot.get(21)? >= 0xf0
-        && boot.get(510..512)? == [0x55, 0xaa];
+        && field(21, 1)? >= 0xf0
+        && field(510, 2)? == 0xaa55;
     if !sane {
         return None;
     }
-    let small = u64::from(le16(&boot, 22)?);
+    let small = field(22, 2)?;
     // FAT12 and FAT16 have a root directory of fixed size behind the tables, FAT32 has one in clusters.
     let (serial, start, length) = if small != 0 {
-        (0x27, reserved + tables * small, u64::from(le16(&boot, 17)?) * 32)
+        (0x27, reserved + tables * small, field(17, 2)? * 32)
     } else {
-        let data = reserved + tables * u64::from(le32(&boot, 36)?);
-        let first = u64::from(le32(&boot, 44)?).checked_sub(2)?;
-        (0x43, data + first * cluster, cluster * sector)
+        let data = reserved + tables * field(36, 4)?;
+        (0x43, data + field(44, 4)?.checked_sub(2)? * cluster, cluster * sector)
     };
-    let serial = le32(&boot, serial)?;
-    Some(Superblock {
-        kind: Kind::Vfat,
-        uuid: Some(format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff)),
-        label: volume_label(at, start * sector, length),
-        errors: false,
-    })
+    let serial: [u8; 4] = array(&boot, serial)?;
+    let [a, b, c, d] = serial;
+    let mut uuid = hex(&[d, c, b, a], &[2]);
+    uuid.make_ascii_uppercase();
+    let label = volume_label(at, start * sector, length);
+    Some(Superblock { kind: Kind::Vfat, uuid: Some(uuid), label, errors: false })
 }
 
 // The label is the first directory entry that is a volume id: the copy in the boot sector is not kept up to date
@@ -142,39 +146,54 @@ fn vfat(at: ReadAt<'_>) -> Option<Superblock> {
 fn volume_label(at: ReadAt<'_>, offset: u64, length: u64) -> Option<String> {
     // 512 entries: the usual size of a FAT16 root, and more than the label's place needs.
     let directory = at(offset, usize::try_from(length.min(16384)).ok()?)?;
-    let (entries, _) = directory.as_chunks::<32>();
-    let used = entries.iter().take_while(|entry| entry[0] != 0);
-    // Volume id (0x08) without directory (0x10); long names have 0x0f. 0xe5 is deleted.
-    let found =
-        used.into_iter().find(|e| e[0] != 0xe5 && e[11] & 0x18 == 0x08 && e[11] & 0x0f != 0x0f)?;
-    label(found, 0, 11)
+    for entry in directory.as_chunks::<32>().0 {
+        // 0 is the end, 0xe5 is deleted; volume id (0x08) without directory (0x10); long names have 0x0f.
+        match (entry[0], entry[11]) {
+            (0, _) => break,
+            (0xe5, _) => {}
+            (_, kind) if kind & 0x18 == 0x08 && kind & 0x0f != 0x0f => return label(entry, 0, 11),
+            _ => {}
+        }
+    }
+    None
 }
 
 fn label(bytes: &[u8], at: usize, length: usize) -> Option<String> {
-    let field = bytes.get(at..at.checked_add(length)?)?;
-    let text = field.split(|byte| *byte == 0).next()?;
-    let text = String::from_utf8_lossy(text);
-    let text = text.trim_end();
+    let field = bytes.get(at..)?.get(..length)?;
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(length);
+    let text = core::str::from_utf8(field.get(..end)?).ok()?.trim_ascii_end();
     (!text.is_empty()).then(|| text.into())
 }
 
 fn uuid(bytes: &[u8], at: usize) -> Option<String> {
     let field: [u8; 16] = array(bytes, at)?;
-    let hex = format!("{:032x}", u128::from_be_bytes(field));
-    let group = |start, end| hex.get(start..end).unwrap_or_default();
-    let groups = [group(0, 8), group(8, 12), group(12, 16), group(16, 20), group(20, 32)];
-    (field != [0; 16]).then(|| groups.join("-"))
+    (field != [0; 16]).then(|| hex(&field, &GUID))
 }
 
-pub(crate) fn le16(bytes: &[u8], at: usize) -> Option<u16> {
-    array(bytes, at).map(u16::from_le_bytes)
+/// Before which bytes of a GUID its text has a hyphen; also of MBR's disk signature and partition number.
+pub(crate) const GUID: [usize; 4] = [4, 6, 8, 10];
+
+/// Hex digits, a hyphen before some bytes.
+pub(crate) fn hex(bytes: &[u8], hyphens: &[usize]) -> String {
+    let mut text = Vec::new();
+    for (at, byte) in bytes.iter().enumerate() {
+        if hyphens.contains(&at) {
+            text.push(b'-');
+        }
+        for digit in [byte >> 4, byte & 0xf] {
+            text.push(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit });
+        }
+    }
+    String::from_utf8(text).unwrap_or_default()
 }
 
-fn le32(bytes: &[u8], at: usize) -> Option<u32> {
-    array(bytes, at).map(u32::from_le_bytes)
+/// A little-endian number of so many bytes.
+pub(crate) fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
+    let field = bytes.get(at..)?.get(..length)?;
+    Some(field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
 

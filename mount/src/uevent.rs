@@ -51,7 +51,10 @@ impl Uevents {
 
     /// Waits until a block device comes, messages are lost, or `timeout` has passed. Other messages are dropped.
     pub fn wait(&self, timeout: Timespec) -> Wake {
-        let deadline = Deadline::after(timeout);
+        self.wait_until(&Deadline::after(timeout))
+    }
+
+    pub(crate) fn wait_until(&self, deadline: &Deadline) -> Wake {
         let mut message = [0; MESSAGE];
         let mut wake = None;
         loop {
@@ -85,8 +88,12 @@ fn is_kernel(from: SocketAddrAny) -> bool {
 
 // "add@/devices/..." and then KEY=value, each ended by a zero byte.
 fn is_block(message: &[u8]) -> bool {
-    let has = |wanted: &[u8]| message.split(|byte| *byte == 0).any(|field| field == wanted);
-    has(b"SUBSYSTEM=block") && !has(b"ACTION=remove")
+    let (mut is_block, mut goes) = (false, false);
+    for field in message.split(|byte| *byte == 0) {
+        is_block |= field == b"SUBSYSTEM=block";
+        goes |= field == b"ACTION=remove";
+    }
+    is_block && !goes
 }
 
 #[cfg(test)]

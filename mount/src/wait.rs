@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Waiting for a block device, never for ever.
 
-use core::time::Duration;
+use alloc::string::String;
 
 use rustix::thread::nanosleep;
 use rustix::time::Timespec;
+use uapi::clock::boottime;
 
 use crate::Error;
 use crate::block::{self, BlockDevice, Roots};
@@ -12,31 +13,36 @@ use crate::device::DeviceName;
 use crate::uevent::Uevents;
 
 // Belt to the uevents' braces: a medium that becomes readable late announces nothing.
-const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const TICK: u64 = SECOND / 10;
+const SECOND: u64 = 1_000_000_000;
 
-/// A moment after which nothing is waited for any more.
+/// A moment after which nothing is waited for any more, in nanoseconds of `CLOCK_BOOTTIME`: it runs on in suspend and
+/// is the new init's clock too.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadline(Duration);
+pub struct Deadline(u64);
 
 impl Deadline {
     /// `seconds` from now.
     pub fn new(seconds: u64) -> Deadline {
-        Deadline(now().saturating_add(Duration::from_secs(seconds)))
+        Deadline(boottime().saturating_add(seconds.saturating_mul(SECOND)))
     }
 
     pub(crate) fn after(time: Timespec) -> Deadline {
-        Deadline(now().saturating_add(Duration::try_from(time).unwrap_or_default()))
+        let seconds = time.tv_sec.unsigned_abs().saturating_mul(SECOND);
+        let nanoseconds = seconds.saturating_add(time.tv_nsec.unsigned_abs());
+        Deadline(boottime().saturating_add(nanoseconds))
     }
 
     /// What is left until then; zero when it has passed.
     pub fn left(&self) -> Timespec {
-        let forever = Timespec { tv_sec: i64::MAX, tv_nsec: 0 };
-        self.0.saturating_sub(now()).try_into().unwrap_or(forever)
+        let left = self.0.saturating_sub(boottime());
+        // Both fit: u64::MAX nanoseconds are less than 2^35 seconds.
+        Timespec { tv_sec: (left / SECOND).cast_signed(), tv_nsec: (left % SECOND).cast_signed() }
     }
 
     /// Whether it has passed.
     pub fn passed(&self) -> bool {
-        now() >= self.0
+        boottime() >= self.0
     }
 }
 
@@ -50,41 +56,37 @@ pub fn device(
     uevents: Option<&Uevents>,
     deadline: &Deadline,
 ) -> Result<BlockDevice, Error> {
-    let began = now();
+    let began = boottime();
     loop {
         if let Some(device) = block::find(roots, name)? {
             return Ok(device);
         }
         if deadline.passed() {
             // Rounded: it is a little more than was asked for.
-            let seconds =
-                now().saturating_sub(began).saturating_add(Duration::from_millis(500)).as_secs();
-            let mut seen = block::list(roots).join(" ");
-            if seen.is_empty() {
-                seen = "none".into();
+            let seconds = (boottime().saturating_sub(began) + SECOND / 2) / SECOND;
+            let mut seen = String::new();
+            for name in block::list(roots) {
+                seen.push(' ');
+                seen.push_str(&name);
             }
+            let seen = if seen.is_empty() { " none" } else { &seen };
             return Err(Error::new(format_args!(
-                "no device {name} after {seconds} s; there are: {seen}"
+                "no device {name} after {seconds} s; there are:{seen}"
             )));
         }
-        let tick = TICK.min(deadline.left());
+        let tick = Deadline(boottime().saturating_add(TICK).min(deadline.0));
         // Whatever ends the pause, the answer is to look again.
         match uevents {
-            Some(uevents) => _ = uevents.wait(tick),
-            None => _ = nanosleep(&tick),
+            Some(uevents) => _ = uevents.wait_until(&tick),
+            None => _ = nanosleep(&tick.left()),
         }
     }
-}
-
-// CLOCK_BOOTTIME runs on in suspend and is the new init's clock too.
-fn now() -> Duration {
-    Duration::from_nanos(uapi::clock::boottime())
 }
 
 #[cfg(test)]
 mod tests {
     use std::string::ToString;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::block::tests::Tree;

@@ -85,7 +85,9 @@ impl Apt {
         let mut preferences = String::new();
         if codename == "bookworm" {
             suites.push_str(" bookworm-backports");
-            preferences.push_str("Package: qemu-*\nPin: release n=bookworm-backports\nPin-Priority: 990\n");
+            preferences.push_str(
+                "Package: qemu-*\nPin: release n=bookworm-backports\nPin-Priority: 990\n",
+            );
         }
         let mut sources = source(&mirrors.main, &suites);
         if let Some(security) = &mirrors.security {
@@ -132,9 +134,9 @@ impl Apt {
     /// Gets the package lists, unless they are fresh.
     pub(crate) fn update(&self) -> Result<()> {
         let stamp = self.directory.join("updated");
-        let age = fs::metadata(&stamp).and_then(|found| found.modified()).map(|time| {
-            SystemTime::now().duration_since(time).unwrap_or_default()
-        });
+        let age = fs::metadata(&stamp)
+            .and_then(|found| found.modified())
+            .map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
         if age.is_ok_and(|age| age < FRESH) {
             return Ok(());
         }
@@ -163,7 +165,11 @@ impl Apt {
         })?;
         let (from, to) = (temporary.path().join(&package.file), directory.join(&package.file));
         let sum = tool::sha256(&from)?;
-        ensure!(sum == package.sha256, "{wanted} has sha256 {sum}, the lists say {}", package.sha256);
+        ensure!(
+            sum == package.sha256,
+            "{wanted} has sha256 {sum}, the lists say {}",
+            package.sha256
+        );
         fs::rename(&from, &to).with_context(|| format!("cannot write {}", to.display()))?;
         Ok(to)
     }
@@ -204,21 +210,29 @@ mod tests {
                       http://m/debian-security/ bookworm-security main Debian\n";
         check(debian, Some(("http://m/debian/", Some("http://m/debian-security/"))));
         let others = "https://x/apt/ bookworm main X\nhttps://y/node/ nodistro main Y\n";
-        check(&format!("{others}{debian}"), Some(("http://m/debian/", Some("http://m/debian-security/"))));
+        check(
+            &format!("{others}{debian}"),
+            Some(("http://m/debian/", Some("http://m/debian-security/"))),
+        );
         check(others, None);
         check("", None);
     }
 
     #[test]
     fn before_the_first_update_there_is_no_origin() {
-        let listing = "http://m/pub/debian/ stable main\nhttp://m/pub/debian/ stable-updates main\n";
+        let listing =
+            "http://m/pub/debian/ stable main\nhttp://m/pub/debian/ stable-updates main\n";
         check(listing, Some(("http://m/pub/debian/", None)));
-        check("http://m/other/ trixie main\nhttp://m/other/ trixie-updates main", Some(("http://m/other/", None)));
+        check(
+            "http://m/other/ trixie main\nhttp://m/other/ trixie-updates main",
+            Some(("http://m/other/", None)),
+        );
     }
 
     #[test]
     fn a_package_and_its_file() {
-        let text = "Package: busybox-static\nVersion: 1:1.35.0-4+b1\nArchitecture: arm64\nSHA256: ab\n";
+        let text =
+            "Package: busybox-static\nVersion: 1:1.35.0-4+b1\nArchitecture: arm64\nSHA256: ab\n";
         let package = parse(text).unwrap();
         assert_eq!(package.file, "busybox-static_1%3a1.35.0-4+b1_arm64.deb");
         assert_eq!(package.depends, "");

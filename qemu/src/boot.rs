@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::cli;
 use crate::fetch::{Store, Wanted};
-use crate::image::{self, Config, Image};
+use crate::image::{self, Config, Image, Output};
 use crate::machine::{CORTEX_A72, Disk, Machine};
 use crate::rootfs::Rootfs;
 use crate::setup::{self, Purpose};
@@ -68,12 +68,13 @@ fn build(options: &cli::Boot) -> Result<Image> {
         root: &root,
         data_size: "512M",
     };
-    config.build(&pivot_image, &out)
+    config.build(&pivot_image, &out, Output::Shown)
 }
 
 /// `target/boot/NAME`
 fn directory(rootfs: Rootfs) -> Result<PathBuf> {
     let directory = cargo::target()?.join("boot").join(rootfs.name());
-    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
     Ok(directory)
 }

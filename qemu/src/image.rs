@@ -67,16 +67,30 @@ impl Config<'_> {
         text
     }
 
-    /// Builds the image in `out`. pivot-image shows its own progress.
-    pub(crate) fn build(&self, pivot_image: &Path, out: &Path) -> Result<Image> {
+    /// Builds the image in `out`.
+    pub(crate) fn build(&self, pivot_image: &Path, out: &Path, output: Output) -> Result<Image> {
         fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
         let config = out.join(format!("{}.toml", self.name));
-        fs::write(&config, self.toml()).with_context(|| format!("cannot write {}", config.display()))?;
+        fs::write(&config, self.toml())
+            .with_context(|| format!("cannot write {}", config.display()))?;
         let mut build = tool::command(&pivot_image.to_string_lossy());
         build.arg("build").arg(&config).arg("--out").arg(out).stdout(Stdio::null());
-        tool::show(build.current_dir(cargo::workspace()))?;
+        build.current_dir(cargo::workspace());
+        match output {
+            Output::Shown => tool::show(&mut build)?,
+            Output::Quiet => drop(tool::run(build.arg("--quiet"))?),
+        }
         Image::open(out, self.name)
     }
+}
+
+/// What of the builder's progress a person sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// All of it.
+    Shown,
+    /// Only why it failed.
+    Quiet,
 }
 
 /// A path as a TOML string.
@@ -123,7 +137,8 @@ pub(crate) fn partitions(disk: &Path) -> Result<Vec<Partition>> {
     let listing: Listing = serde_json::from_str(&text)
         .with_context(|| format!("sfdisk's listing of {}", disk.display()))?;
     let table = listing.partitiontable;
-    let bytes = |sectors: u64| sectors.checked_mul(table.sectorsize).context("a partition is too long");
+    let bytes =
+        |sectors: u64| sectors.checked_mul(table.sectorsize).context("a partition is too long");
     let rows = table.partitions.iter();
     rows.map(|row| Ok(Partition { start: bytes(row.start)?, length: bytes(row.size)? })).collect()
 }
@@ -180,7 +195,11 @@ impl Image {
         let copy = tempfile::NamedTempFile::new()?;
         write(copy.path(), &content)?;
         let (found, made) = (tool::sha256(copy.path())?, tool::sha256(built)?);
-        ensure!(found == made, "{name} in slot a has sha256 {found}, {} has {made}", built.display());
+        ensure!(
+            found == made,
+            "{name} in slot a has sha256 {found}, {} has {made}",
+            built.display()
+        );
         Ok(content)
     }
 
@@ -199,12 +218,6 @@ impl Image {
 fn write(path: &Path, content: &[u8]) -> Result<()> {
     let cannot = || format!("cannot write {}", path.display());
     File::create(path).and_then(|mut file| file.write_all(content)).with_context(cannot)
-}
-
-/// The value of `KEY=` in a command line: the last, as the kernel takes it.
-pub(crate) fn value<'a>(cmdline: &'a str, key: &str) -> Option<&'a str> {
-    let words = cmdline.split(' ').rev();
-    words.filter_map(|word| word.strip_prefix(key)?.strip_prefix('=')).next()
 }
 
 /// A command line with more words at its end, which may be no text.

@@ -7,6 +7,8 @@ mod apt;
 mod boot;
 mod cargo;
 mod cli;
+mod e2e;
+mod elf;
 mod fetch;
 mod image;
 mod machine;
@@ -16,6 +18,7 @@ mod rootfs;
 mod run;
 mod setup;
 mod tool;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -26,7 +29,7 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Boot(options) => boot::boot(&options),
-        Command::Verify(_) => todo!(),
+        Command::Verify(options) => verify::verify(&options),
     };
     result.unwrap_or_else(|why| {
         eprintln!("error: {why:#}");

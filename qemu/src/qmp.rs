@@ -61,7 +61,8 @@ mod tests {
 
     #[test]
     fn events_have_a_name_and_a_reason() {
-        let shutdown = r#"{"timestamp":{},"event":"SHUTDOWN","data":{"guest":true,"reason":"guest-reset"}}"#;
+        let shutdown =
+            r#"{"timestamp":{},"event":"SHUTDOWN","data":{"guest":true,"reason":"guest-reset"}}"#;
         check(shutdown, Some(("SHUTDOWN", "guest-reset")));
         check(r#"{"event":"WATCHDOG","data":{"action":"reset"}}"#, Some(("WATCHDOG", "reset")));
         check(r#"{"event":"RESUME"}"#, Some(("RESUME", "")));

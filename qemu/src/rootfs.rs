@@ -13,7 +13,8 @@ use anyhow::{Context, Result};
 
 use crate::{progress, tool};
 
-pub(crate) use debian::Release;
+use debian::Release;
+pub(crate) use witness::{Layout, tree as witness_tree};
 
 /// What is booted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]

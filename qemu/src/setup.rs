@@ -81,8 +81,7 @@ pub(crate) enum Purpose {
 pub(crate) fn ensure_ready(purpose: Purpose, install: bool) -> Result<()> {
     let missing: Vec<_> = packages(purpose).filter(|package| !package.is_there()).collect();
     if !missing.is_empty() {
-        let list: Vec<_> =
-            missing.iter().map(|p| format!("  {:<16} {}", p.name, p.why)).collect();
+        let list: Vec<_> = missing.iter().map(|p| format!("  {:<16} {}", p.name, p.why)).collect();
         let list = list.join("\n");
         progress::note(&format!("These packages are needed and not installed:\n{list}"));
         ensure!(install, "nothing was installed (--no-install)");

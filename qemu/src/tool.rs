@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_failure_shows_the_end_of_what_was_said() {
-        let error = run(command("sh").args(["-c", "echo cause >&2; exit 3"])).unwrap_err().to_string();
+        let error =
+            run(command("sh").args(["-c", "echo cause >&2; exit 3"])).unwrap_err().to_string();
         assert!(error.contains("exit status: 3") && error.ends_with("cause"), "{error}");
     }
 

@@ -161,7 +161,10 @@ impl Entry {
         }
         let name = bytes.get(56..128)?.as_chunks().0;
         let units = name.iter().map(|unit| u16::from_le_bytes(*unit)).take_while(|unit| *unit != 0);
-        let char_or_mark = |char: Result<char, _>| char.unwrap_or(char::REPLACEMENT_CHARACTER);
+        let mut name = String::new();
+        for char in char::decode_utf16(units) {
+            name.push(char.unwrap_or(char::REPLACEMENT_CHARACTER));
+        }
         Some(Self {
             number,
             type_guid,
@@ -169,7 +172,7 @@ impl Entry {
             first: le64(bytes, 32)?,
             last: le64(bytes, 40)?,
             attributes: le64(bytes, 48)?,
-            name: char::decode_utf16(units).map(char_or_mark).collect(),
+            name,
         })
     }
 
@@ -217,15 +220,25 @@ impl Entry {
 /// # Errors
 /// Where bytes are missing or the checksum is wrong.
 pub fn parse_entries(header: &Header, bytes: &[u8]) -> Result<Vec<Entry>, Error> {
+    check_entries(header, bytes)?;
+    Ok((1..=header.entries).filter_map(|number| entry(header, bytes, number)).collect())
+}
+
+/// Whether these are the bytes of the header's entries.
+///
+/// # Errors
+/// Where bytes are missing or the checksum is wrong.
+pub fn check_entries(header: &Header, bytes: &[u8]) -> Result<(), Error> {
     let length = usize::try_from(header.entries_bytes()).map_err(|_| Error::EntriesShort)?;
     let bytes = bytes.get(..length).ok_or(Error::EntriesShort)?;
-    if crc32(bytes) != header.entries_crc {
-        return Err(Error::EntriesCrc);
-    }
-    // `Header`'s fields are open: a size of 0 would make `chunks` panic.
-    let size = usize::try_from(header.entry_size.max(ENTRY_SIZE)).unwrap_or(length);
-    let entries = bytes.chunks(size).zip(1..);
-    Ok(entries.filter_map(|(entry, number)| Entry::parse(entry, number)).collect())
+    if crc32(bytes) == header.entries_crc { Ok(()) } else { Err(Error::EntriesCrc) }
+}
+
+/// The partition of that number among the header's entries.
+pub fn entry(header: &Header, bytes: &[u8], number: u32) -> Option<Entry> {
+    let place = number.checked_sub(1).filter(|place| *place < header.entries)?;
+    let start = usize::try_from(place.checked_mul(header.entry_size)?).ok()?;
+    Entry::parse(bytes.get(start..)?, number)
 }
 
 /// The two tables of a disk: what lies at its first sector (protective MBR, header, entries: 34

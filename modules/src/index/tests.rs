@@ -196,8 +196,7 @@ proptest! {
     #[test]
     fn matches_what_is_there(owned in some_entries(), key in "[ab]{0,7}") {
         let bytes = index(&entries(&owned));
-        let hit =
-            |e: &&(String, u32, String)| matches(e.0.as_bytes(), key.as_bytes());
+        let hit = |e: &&(String, u32, String)| matches(e.0.as_bytes(), key.as_bytes());
         let hits = owned.iter().filter(hit).map(|e| (e.1, e.2.clone().into_bytes())).collect();
         let read_at = read_from(&bytes);
         let mut found = Index::open(&read_at).unwrap().find_matching(&key).unwrap();
@@ -226,6 +225,7 @@ proptest! {
             bytes[nth] = byte;
         }
         let (_, reads) = look(&bytes, &key);
-        prop_assert!(reads < 1000, "{} reads", reads);
+        // Damage can make loops; they end when the fuel of both lookups does.
+        prop_assert!(reads <= 2 * (FUEL / NODE[0] + 2), "{} reads", reads);
     }
 }

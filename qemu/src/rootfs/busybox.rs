@@ -43,8 +43,18 @@ const PROFILE: &str = "export PATH=/run/bin:/bin:/sbin HOME=/root PS1='pivot:\\w
 
 pub(super) fn tree() -> Result<Tree> {
     let directories = [
-        "bin", "dev", "etc", "lib/firmware", "lib/modules", "mnt", "proc", "root", "run", "sbin",
-        "sys", "tmp",
+        "bin",
+        "dev",
+        "etc",
+        "lib/firmware",
+        "lib/modules",
+        "mnt",
+        "proc",
+        "root",
+        "run",
+        "sbin",
+        "sys",
+        "tmp",
     ];
     let tree = Tree::new(&directories)?;
     let package = Store::open()?.get(Wanted::Busybox)?;

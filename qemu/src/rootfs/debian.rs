@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
@@ -41,16 +42,21 @@ const HOOK: &str = "chroot \"$1\" passwd --delete root && echo pivot > \"$1/etc/
 /// Nobody reads it there.
 const EXCLUDE: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
 
+/// One at a time: the first to be done would take the emulator away from the other.
+static ONE: Mutex<()> = Mutex::new(());
+
 /// Makes the image, once for each recipe.
 pub(super) fn squashfs(release: Release) -> Result<PathBuf> {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = fetch::cache()?.join("rootfs");
-    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
     let image = directory.join(format!("{}-{}.squashfs", release.codename(), recipe(release)));
     if image.exists() {
         return Ok(image);
     }
     let temporary = tempfile::tempdir_in(&directory)?;
-    let (tar, packed) = (temporary.path().join("tar"), temporary.path().join("squashfs"));
+    let (tar, packed) = (temporary.path().join("root.tar"), temporary.path().join("squashfs"));
     progress::step(&format!("Debian {} by mmdebstrap", release.codename()), || {
         let _runs = Binfmt::register()?;
         mmdebstrap(release, &tar)

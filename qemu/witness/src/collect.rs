@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Error, ErrorKind};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -30,8 +30,10 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
 pub(crate) fn page_size() -> io::Result<u64> {
     const AT_PAGESZ: u64 = 6;
     let bytes = fs::read("/proc/self/auxv")?;
-    let words: Vec<u64> =
-        bytes.chunks_exact(8).filter_map(|word| word.try_into().ok().map(u64::from_ne_bytes)).collect();
+    let words: Vec<u64> = bytes
+        .chunks_exact(8)
+        .filter_map(|word| word.try_into().ok().map(u64::from_ne_bytes))
+        .collect();
     let found = words.chunks_exact(2).find(|pair| pair.first() == Some(&AT_PAGESZ));
     Ok(found.and_then(|pair| pair.last().copied()).unwrap_or_default())
 }
@@ -104,7 +106,9 @@ pub(crate) fn watchdog() -> Option<Watchdog> {
 /// Everything that runs beside the kernel's threads (children of process 2) and this process.
 pub(crate) fn processes() -> io::Result<Vec<String>> {
     let mut found = Vec::new();
-    for pid in names("/proc").into_iter().filter(|name| name.parse::<u32>().is_ok_and(|pid| pid > 2)) {
+    for pid in
+        names("/proc").into_iter().filter(|name| name.parse::<u32>().is_ok_and(|pid| pid > 2))
+    {
         // The name is in parentheses and may hold blanks; state and parent follow it.
         let stat = attribute(&format!("/proc/{pid}/stat"));
         let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
@@ -115,9 +119,10 @@ pub(crate) fn processes() -> io::Result<Vec<String>> {
     Ok(found)
 }
 
-/// Asked of a child: the answer changes who asks.
-pub(crate) fn user_namespace() -> String {
-    match Command::new("/proc/self/exe").arg("user-namespace").output() {
+/// Asks a child: the answer changes who asks. Process 1 could not enter a namespace either, because it shares its root
+/// with the kernel's threads.
+fn ask(question: &str) -> String {
+    match Command::new("/proc/self/exe").arg(question).output() {
         Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
         Err(why) => why.to_string(),
     }
@@ -126,14 +131,24 @@ pub(crate) fn user_namespace() -> String {
 /// The child's part.
 #[expect(clippy::print_stdout, reason = "the answer to the parent")]
 pub(crate) fn answer(question: &str) -> ExitCode {
-    if question != "user-namespace" {
-        return ExitCode::FAILURE;
-    }
-    match unshare(CloneFlags::CLONE_NEWUSER) {
-        Ok(()) => print!("ok"),
-        Err(why) => print!("{why}"),
-    }
+    let answer = match question {
+        "user-namespace" => {
+            unshare(CloneFlags::CLONE_NEWUSER).map_err(Error::from).map(|()| "ok".into())
+        }
+        "initramfs" => below_root().map(|left| left.join("\n")),
+        _ => Err(Error::from(ErrorKind::Unsupported)),
+    };
+    print!("{}", answer.unwrap_or_else(|why| format!("{question}: {why}")));
     ExitCode::SUCCESS
+}
+
+pub(crate) fn user_namespace() -> String {
+    ask("user-namespace")
+}
+
+/// What is left in the initramfs. There is no way back, so this comes last.
+pub(crate) fn initramfs() -> Vec<String> {
+    ask("initramfs").lines().map(str::to_owned).collect()
 }
 
 /// Names in a directory, sorted; none where it is missing.
@@ -150,9 +165,9 @@ pub(crate) fn boot() -> Option<Value> {
     Some(serde_json::from_slice(&text).unwrap_or_else(|why| Value::String(why.to_string())))
 }
 
-/// What is left in the initramfs, the file system below the root. The root is taken away, and entering the own mount
-/// namespace anew makes what lies below it `/`. There is no way back, so this comes last.
-pub(crate) fn initramfs() -> io::Result<Vec<String>> {
+/// The initramfs is the file system below the root. The root is taken away, and entering the own mount namespace anew
+/// makes what lies below it `/`.
+fn below_root() -> io::Result<Vec<String>> {
     let namespace = File::open("/proc/self/ns/mnt")?;
     umount2("/", MntFlags::MNT_DETACH)?;
     setns(namespace, CloneFlags::CLONE_NEWNS)?;

@@ -72,7 +72,7 @@ fn run() -> io::Result<()> {
         act::hang();
     }
     channel.send("remounted", act::remount_read_only())?;
-    channel.send("initramfs", collect::initramfs()?)?;
+    channel.send("initramfs", collect::initramfs())?;
     channel.send("complete", true)?;
     if words.has("reboot") {
         act::restart();
@@ -97,7 +97,8 @@ fn report(channel: &mut Channel, words: &act::Words) -> io::Result<()> {
     channel.send("watchdog", collect::watchdog())?;
     channel.send("processes", collect::processes()?)?;
     channel.send("user_namespace", collect::user_namespace())?;
-    channel.send("firmware_path", collect::attribute("/sys/module/firmware_class/parameters/path"))?;
+    channel
+        .send("firmware_path", collect::attribute("/sys/module/firmware_class/parameters/path"))?;
     channel.send("lib_modules", collect::names(&format!("/lib/modules/{release}")))?;
     channel.send("lib_firmware", collect::names("/lib/firmware"))?;
     channel.send("boot", collect::boot())?;

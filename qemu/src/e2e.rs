@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Ring 3: the bytes that ship, booted under QEMU; the test root's init says what it finds.
+
+mod case;
+mod checks;
+mod cpio;
+mod debian;
+mod disk;
+mod failures;
+mod fixture;
+mod roots;
+mod success;
+mod watchdogs;
+
+pub(crate) use case::Case;
+pub(crate) use fixture::Fixture;
+
+/// All cases. Those that take minutes are apart, so that others run beside them.
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = vec![debian::bookworm()];
+    cases.extend(success::cases());
+    cases.push(debian::trixie());
+    cases.extend(watchdogs::cases());
+    cases.extend(failures::cases());
+    cases
+}
