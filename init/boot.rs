@@ -71,8 +71,8 @@ impl Boot {
         let api = mount::api::filesystems("");
         kmsg::open();
         let line = mount::file::read("/proc/cmdline", CMDLINE).unwrap_or_default();
-        let cmdline = Cmdline::parse(String::from_utf8_lossy(&line).into_owned().leak());
-        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let cmdline = Cmdline::parse(text(line).leak());
+        let release = rustix::system::uname().release().to_str().unwrap_or_default().into();
         let deadline = Deadline::new(cmdline.timeout.into());
         let uevents = Uevents::open();
         if cmdline.debug {
@@ -142,6 +142,16 @@ impl Boot {
             Err(why) => self.degraded(why).map(|()| None),
         }
     }
+}
+
+/// A command line as text: one with bytes that are no UTF-8 keeps its ASCII, so that one bad word costs only itself.
+fn text(line: Vec<u8>) -> String {
+    String::from_utf8(line).unwrap_or_else(|why| {
+        why.as_bytes()
+            .iter()
+            .map(|&byte| if byte.is_ascii() { char::from(byte) } else { '?' })
+            .collect()
+    })
 }
 
 /// Understands a device name of the command line.

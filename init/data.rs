@@ -111,9 +111,10 @@ impl Boot {
         // e2fsck(8): 1 errors corrected, 2 and restart wanted (a root that is mounted), 4 errors left, 8 and up no check.
         match status {
             Some(0..=3) => Ok(()),
-            Some(status) => {
-                failed(format_args!("left errors (exit status {})", status.unsigned_abs()))
-            }
+            Some(status) => failed(format_args!(
+                "left errors (exit status {})",
+                u64::from(status.unsigned_abs())
+            )),
             None => failed(format_args!("was killed")),
         }
     }

@@ -3,7 +3,6 @@
 //! that module is in, before the next one can hang.
 
 use alloc::format;
-use alloc::string::String;
 
 use crate::boot::Boot;
 use crate::cmdline::WatchdogWish;
@@ -75,7 +74,7 @@ impl Boot {
     /// what is returned is the last one of a module that is not optional.
     fn insert(&mut self, directory: &str, list: &[u8]) -> Result<Option<Error>, Error> {
         let mut refused = None;
-        for module in modules::list(&String::from_utf8_lossy(list)) {
+        for module in modules::list(core::str::from_utf8(list).unwrap_or_default()) {
             let options = self.cmdline.module_options(&modules::module_name(module.path));
             if let Err(why) = modules::insert(&format!("{directory}/{}", module.path), &options) {
                 say!(Warn, "{why}");

@@ -112,7 +112,11 @@ pub(crate) fn open() {
     let _ = log::set_logger(kmsg);
     log::set_max_level(LevelFilter::Info);
     if let Err(why) = unlimited {
-        say!(Debug, "lines may be dropped: cannot write /proc/sys/kernel/printk_devkmsg: {why}");
+        say!(
+            Debug,
+            "lines may be dropped: cannot write /proc/sys/kernel/printk_devkmsg: {}",
+            mount::errno::text(why)
+        );
     }
 }
 

@@ -21,6 +21,7 @@ mod rescue;
 mod revision;
 mod root;
 mod switch_root;
+mod systemd;
 mod watchdog;
 
 #[cfg(all(target_env = "musl", not(test)))]

@@ -49,8 +49,15 @@ impl Report {
             "{}{{\"name\":\"{name}\",\"start_us\":{start},\"end_us\":{end}}}",
             comma(&self.stages)
         );
-        let _ = write!(self.summary, "{name} {}.{:03} ms, ", spent / 1000, spent % 1000);
+        self.summary.push_str(name);
+        push_milliseconds(&mut self.summary, spent);
+        self.summary.push_str(", ");
         (self.last, self.reached) = (end, name);
+    }
+
+    /// When the boot began, in microseconds since the kernel started.
+    pub(crate) fn began(&self) -> u64 {
+        self.start
     }
 
     /// The last stage that was finished: how far the boot came.
@@ -74,8 +81,9 @@ impl Report {
 
     /// One line for the log: every stage with its milliseconds.
     pub(crate) fn summary(&self) -> String {
-        let total = self.last.saturating_sub(self.start);
-        format!("{}in all {}.{:03} ms", self.summary, total / 1000, total % 1000)
+        let mut summary = format!("{}in all", self.summary);
+        push_milliseconds(&mut summary, self.last.saturating_sub(self.start));
+        summary
     }
 
     /// The report as JSON.
@@ -93,14 +101,28 @@ fn now() -> u64 {
     uapi::clock::boottime() / 1000
 }
 
+/// ` 12.345 ms`, by hand: the formatting of padded numbers is a KiB.
+fn push_milliseconds(text: &mut String, microseconds: u64) {
+    // Writing into a String cannot fail.
+    let _ = write!(text, " {}.", microseconds / 1000);
+    for unit in [100, 10, 1] {
+        let digit = u32::try_from(microseconds / unit % 10).unwrap_or_default();
+        text.extend(char::from_digit(digit, 10));
+    }
+    text.push_str(" ms");
+}
+
 /// A JSON string (RFC 8259 section 7).
 fn push_string(json: &mut String, text: &str) {
     json.push('"');
     for c in text.chars() {
         match c {
             '"' | '\\' => json.extend(['\\', c]),
-            // Writing into a String cannot fail.
-            c if c < ' ' => drop(write!(json, "\\u{:04x}", u32::from(c))),
+            c if c < ' ' => {
+                json.push_str("\\u00");
+                json.push(if c < '\u{10}' { '0' } else { '1' });
+                json.extend(char::from_digit(u32::from(c) & 15, 16));
+            }
             c => json.push(c),
         }
     }

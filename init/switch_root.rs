@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::boot::Boot;
 use crate::kmsg::say;
-use crate::{file, report};
+use crate::{file, report, systemd};
 
 /// Where the new root waits.
 pub(crate) const SYSROOT: &str = "/sysroot";
@@ -58,8 +58,13 @@ pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallib
         Some(name) => *name = init,
         None => arguments.push(init),
     }
+    let state = systemd::state(init, boot.report.began());
+    if let Some(state) = &state {
+        arguments.extend(systemd::ARGUMENTS);
+        arguments.push(state);
+    }
     let cause = uapi::process::execve(init, &arguments, &boot.start.environment);
-    Err(Error::call("execute", &init.to_string_lossy(), cause))
+    Err(Error::call("execute", init.to_str().unwrap_or_default(), cause))
 }
 
 /// Moves `/sysroot` onto `/` and goes there; the initramfs stays reachable by the descriptor alone.
@@ -114,8 +119,12 @@ impl Boot {
     fn finish_report(&mut self) {
         self.report.stage("new_root");
         say!(Info, "{}", self.report.summary());
-        if let Err(why) = file::create(report::PATH, self.report.json().as_bytes()) {
-            say!(Warn, "cannot write {}: {}", report::PATH, mount::errno::text(why));
+        let written = mount::file::create_directories("/run/pivot").and_then(|()| {
+            file::create(report::PATH, self.report.json().as_bytes())
+                .map_err(|why| Error::call("write", report::PATH, why))
+        });
+        if let Err(why) = written {
+            say!(Warn, "{why}");
         }
     }
 

@@ -115,7 +115,7 @@ fn open_node() -> Result<Option<OwnedFd>, Error> {
 
 fn identity(device: &OwnedFd) -> String {
     let Ok(info) = uapi::watchdog::get_support(device.as_fd()) else { return "watchdog".into() };
-    let name = String::from_utf8_lossy(&info.identity);
+    let name = core::str::from_utf8(&info.identity).unwrap_or("watchdog");
     name.trim_end_matches('\0').trim_ascii().to_string()
 }
 

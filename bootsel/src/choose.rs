@@ -103,8 +103,16 @@ pub fn revision(facts: &Facts<'_>) -> Choice {
 
 /// The committed slot's revision is missing or broken.
 fn instead(facts: &Facts<'_>, reason: String, root_usable: bool) -> Choice {
-    let complete = facts.candidates.iter().filter(|candidate| candidate.state == State::Complete);
-    if let Some(best) = complete.max_by_key(|candidate| (candidate.version, &candidate.id)) {
+    let mut best: Option<&Candidate> = None;
+    for candidate in facts.candidates {
+        let newer = best.is_none_or(|best| {
+            (candidate.version, candidate.id.as_str()) > (best.version, best.id.as_str())
+        });
+        if newer && matches!(candidate.state, State::Complete) {
+            best = Some(candidate);
+        }
+    }
+    if let Some(best) = best {
         let degraded = Some(format!("{reason}; revision {} instead", best.id));
         return Choice::Boot { id: best.id.clone(), degraded };
     }

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `finit_module`: one file into the kernel.
 
-use alloc::ffi::CString;
-
 use rustix::ffi::c_int;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use mount::Error;
@@ -21,11 +19,9 @@ const MODULE_INIT_COMPRESSED_FILE: c_int = 4;
 /// Where the file cannot be opened or the kernel refuses the module.
 #[doc(alias = "finit_module")]
 pub fn insert(path: &str, options: &str) -> Result<bool, Error> {
-    let open = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, open, Mode::empty())
-        .map_err(|errno| Error::call("open", path, errno))?;
+    let file = mount::file::open_with(path, OFlags::RDONLY)?;
     // A NUL would cut the options short.
-    let options = CString::new(options).map_err(|_| refused(path, Errno::INVAL))?;
+    let options = mount::file::c_string(options).map_err(|errno| refused(path, errno))?;
     match rustix::system::finit_module(&file, &options, flags(path)) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),

@@ -28,7 +28,7 @@ mod tree;
 use alloc::format;
 use alloc::string::String;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 
 pub use error::Error;
 pub use insert::insert;
@@ -57,9 +57,18 @@ pub fn list(text: &str) -> impl Iterator<Item = Listed<'_>> {
 
 /// The name by which the kernel knows the module: `kernel/fs/nls/nls_iso8859-1.ko.xz` is `nls_iso8859_1`.
 pub fn module_name(path_or_name: &str) -> String {
-    let base = path_or_name.rsplit('/').next().unwrap_or(path_or_name);
-    // As kbuild and libkmod: a name ends at its first dot.
-    base.split('.').next().unwrap_or(base).replace('-', "_")
+    let (mut name, mut ended) = (String::new(), false);
+    for c in path_or_name.chars() {
+        match c {
+            '/' => (name, ended) = (String::new(), false),
+            // As kbuild and libkmod: a name ends at its first dot.
+            '.' => ended = true,
+            _ if ended => {}
+            '-' => name.push('_'),
+            _ => name.push(c),
+        }
+    }
+    name
 }
 
 /// Tells the kernel to look for firmware in `path` first. `sys` is where sysfs is mounted.
@@ -70,8 +79,7 @@ pub fn module_name(path_or_name: &str) -> String {
 pub fn set_firmware_path(sys: &str, path: &str) -> Result<(), mount::Error> {
     let parameter = format!("{sys}/module/firmware_class/parameters/path");
     let cannot = |errno| mount::Error::call("write", &parameter, errno);
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(parameter.as_str(), flags, Mode::empty()).map_err(cannot)?;
+    let file = mount::file::open_raw(&parameter, OFlags::WRONLY).map_err(cannot)?;
     // No newline: the kernel would take it as part of the path (module_param_string). One write is one value.
     rustix::io::write(&file, path.as_bytes()).map_err(cannot)?;
     Ok(())

@@ -35,8 +35,8 @@ pub struct BlockDevice {
 }
 
 /// A block device and what sysfs says of it.
-pub(crate) struct Entry {
-    name: String,
+pub(crate) struct Entry<'a> {
+    name: &'a str,
     directory: String,
     uevent: Vec<u8>,
 }
@@ -47,42 +47,12 @@ pub(crate) struct Entry {
 /// Where two devices answer to the name: taking one of them would some day boot the wrong card.
 pub fn find(roots: &Roots<'_>, name: &DeviceName) -> Result<Option<BlockDevice>, Error> {
     let by = name.by();
-    let mut found = only(roots, name, &mut |entry| entry.is(roots, by))?;
+    let mut found = matching(roots, &mut |entry| entry.is(roots, by));
     // First by what the kernel says of its partitions, then by the partition tables themselves: kernels before 6.13
     // say no PARTUUID, and in PARTNAME whatever is not ASCII is mangled.
-    if found.is_none() && matches!(by, By::PartUuid(..) | By::PartLabel(_)) {
+    if found.is_empty() && matches!(by, By::PartUuid(..) | By::PartLabel(_)) {
         let mut tables = Tables::new(roots);
-        found = only(roots, name, &mut |entry| tables.say(entry, by))?;
-    }
-    // sysfs shows a device a moment before devtmpfs has its node.
-    Ok(found.filter(|device| file::exists(&device.node)))
-}
-
-/// The names of the block devices that are there, without those backed by memory or files: for messages.
-pub fn list(roots: &Roots<'_>) -> Vec<String> {
-    let mut names = file::names(&directory(roots, ""));
-    names.retain(|name| !is_any(name, &["loop", "ram", "zram"]));
-    names
-}
-
-fn directory(roots: &Roots<'_>, name: &str) -> String {
-    format!("{}/class/block/{name}", roots.sys)
-}
-
-fn only(
-    roots: &Roots<'_>,
-    name: &DeviceName,
-    matches: &mut dyn FnMut(&Entry) -> bool,
-) -> Result<Option<BlockDevice>, Error> {
-    let mut found = Vec::new();
-    for device in file::names(&directory(roots, "")) {
-        let directory = directory(roots, &device);
-        let entry = Entry { uevent: uevent(&directory), name: device, directory };
-        if matches(&entry)
-            && let Some(device) = entry.device(roots)
-        {
-            found.push(device);
-        }
+        found = matching(roots, &mut |entry| tables.say(entry, by));
     }
     if let [first, second, ..] = &*found {
         return Err(Error::new(format_args!(
@@ -90,13 +60,46 @@ fn only(
             first.node, second.node
         )));
     }
+    // sysfs shows a device a moment before devtmpfs has its node.
+    if found.first().is_some_and(|device| !file::exists(&device.node)) {
+        return Ok(None);
+    }
     Ok(found.pop())
 }
 
-impl Entry {
+/// The names of the block devices that are there, without those backed by memory or files: for messages.
+pub fn list(roots: &Roots<'_>) -> Vec<String> {
+    let mut names = Vec::new();
+    for name in file::names(&directory(roots, "")) {
+        if !is_any(&name, &["loop", "ram", "zram"]) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn directory(roots: &Roots<'_>, name: &str) -> String {
+    format!("{}/class/block/{name}", roots.sys)
+}
+
+fn matching(roots: &Roots<'_>, matches: &mut dyn FnMut(&Entry<'_>) -> bool) -> Vec<BlockDevice> {
+    let mut found = Vec::new();
+    for name in &file::names(&directory(roots, "")) {
+        let directory = directory(roots, name);
+        let entry = Entry { name, uevent: uevent(&directory), directory };
+        if matches(&entry)
+            && let Some(device) = entry.device(roots)
+        {
+            found.push(device);
+        }
+    }
+    found
+}
+
+impl Entry<'_> {
     fn device(&self, roots: &Roots<'_>) -> Option<BlockDevice> {
         let (major, minor) = (number(&self.uevent, "MAJOR=")?, number(&self.uevent, "MINOR=")?);
-        Some(BlockDevice { name: self.name.clone(), node: self.node(roots), major, minor })
+        Some(BlockDevice { name: self.name.into(), node: self.node(roots), major, minor })
     }
 
     fn node(&self, roots: &Roots<'_>) -> String {
@@ -131,7 +134,7 @@ impl Entry {
     fn holds(&self, roots: &Roots<'_>, by: &By) -> bool {
         let size = file::attribute(&format!("{}/size", self.directory));
         let is_none = size.is_none_or(|size| size == "0");
-        if is_none || is_any(&self.name, &["loop", "ram", "zram", "mtdblock"]) {
+        if is_none || is_any(self.name, &["loop", "ram", "zram", "mtdblock"]) {
             return false;
         }
         let Ok(Some(found)) = superblock::read(&self.node(roots)) else { return false };

@@ -113,7 +113,13 @@ fn number(typed: &str) -> Option<By> {
         return Some(By::Number(decimal(major)?, decimal(minor)?));
     }
     let hex = typed.strip_prefix("0x").unwrap_or(typed);
-    let device = u32::try_from(u64::from_str_radix(hex, 16).ok()?).ok()?;
+    if !(1..=8).contains(&hex.len()) {
+        return None;
+    }
+    let mut device: u32 = 0;
+    for byte in hex.bytes() {
+        device = device << 4 | u32::from(digit(byte)?);
+    }
     // new_decode_dev of linux/kdev_t.h: 12 bits of major between 8 low and 12 high bits of minor.
     Some(By::Number((device & 0xf_ff00) >> 8, (device & 0xff) | ((device >> 12) & 0xf_ff00)))
 }
@@ -130,9 +136,17 @@ fn signed(text: &str) -> Option<i32> {
     }
 }
 
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
 // udev writes what is not plain in a link's name as \xHH.
 fn unescape(name: &str) -> Option<String> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut bytes = Vec::new();
     let mut rest = name.as_bytes();
     while let [first, after @ ..] = rest {

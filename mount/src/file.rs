@@ -128,3 +128,40 @@ fn create_directory(path: &str) -> Result<(), Error> {
         Err(errno) => Err(Error::call("create", path, errno)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+    use std::fs;
+
+    use super::*;
+
+    // More than one buffer of getdents64(2) holds.
+    #[test]
+    fn names_of_a_large_directory_are_sorted() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut expected: Vec<String> =
+            (0..500).map(|n| format!("a name of some length {n}")).collect();
+        for name in expected.iter().map(String::as_str).chain([".hidden"]) {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        expected.sort();
+        assert_eq!(names(directory.path().to_str().unwrap()), expected);
+        assert!(names("/nonexistent").is_empty());
+    }
+
+    #[test]
+    fn missing_directories_are_created() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().to_str().unwrap();
+        for path in ["a/b/c", "a/b", "d//e/"] {
+            let path = format!("{root}/{path}");
+            create_directories(&path).unwrap();
+            assert!(exists(&path) && !exists(&format!("{path}/f")));
+        }
+        fs::write(format!("{root}/file"), " text\n\n").unwrap();
+        let error = create_directories(&format!("{root}/file/x")).unwrap_err();
+        assert_eq!(format!("{error}"), format!("cannot create {root}/file/x: Not a directory"));
+        assert_eq!(attribute(&format!("{root}/file")).as_deref(), Some(" text"));
+    }
+}

@@ -35,7 +35,7 @@ impl<'a> Tables<'a> {
 
     /// Whether the table of its disk says that `entry` has that PARTLABEL, or the partition `offset` numbers before it
     /// that PARTUUID.
-    pub(crate) fn say(&mut self, entry: &Entry, by: &By) -> bool {
+    pub(crate) fn say(&mut self, entry: &Entry<'_>, by: &By) -> bool {
         let Some((number, disk)) = entry.partition() else { return false };
         if self.disk != disk {
             self.table = read(&format!("{}/{disk}", self.roots.dev));

@@ -88,12 +88,11 @@ fn is_kernel(from: SocketAddrAny) -> bool {
 
 // "add@/devices/..." and then KEY=value, each ended by a zero byte.
 fn is_block(message: &[u8]) -> bool {
-    let (mut is_block, mut goes) = (false, false);
-    for field in message.split(|byte| *byte == 0) {
-        is_block |= field == b"SUBSYSTEM=block";
-        goes |= field == b"ACTION=remove";
-    }
-    is_block && !goes
+    let has = |wanted: &str| {
+        let mut fields = message.split(|byte| *byte == 0);
+        fields.any(|field| field == wanted.as_bytes())
+    };
+    has("SUBSYSTEM=block") && !has("ACTION=remove")
 }
 
 #[cfg(test)]

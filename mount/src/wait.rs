@@ -65,9 +65,9 @@ pub fn device(
             // Rounded: it is a little more than was asked for.
             let seconds = (boottime().saturating_sub(began) + SECOND / 2) / SECOND;
             let mut seen = String::new();
-            for name in block::list(roots) {
+            for name in &block::list(roots) {
                 seen.push(' ');
-                seen.push_str(&name);
+                seen.push_str(name);
             }
             let seen = if seen.is_empty() { " none" } else { &seen };
             return Err(Error::new(format_args!(

@@ -197,6 +197,16 @@ fn the_kernel_is_believed_before_the_table() {
     tree.check("PARTLABEL=y", Some("vda3"));
 }
 
+// As kernels write it that take the name's low bytes for characters.
+#[test]
+fn a_name_in_latin_1_hides_nothing() {
+    let tree = gpt_tree(&gpt_disk(), ["", ""]);
+    let uevent = b"MAJOR=254\nMINOR=3\nDEVNAME=vda3\nPARTN=3\nPARTNAME=d\xe4t\xe4\n";
+    fs::write(format!("{}/devices/vda/vda3/uevent", tree.sys), uevent).unwrap();
+    tree.check("/dev/vda3", Some("vda3"));
+    tree.check("PARTLABEL=d\u{e4}t\u{e4}", Some("vda3"));
+}
+
 #[test]
 fn two_are_refused_by_name() {
     let tree = Tree::new();
