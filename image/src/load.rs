@@ -6,7 +6,6 @@
 //! module. The initramfs has one list, `early`; a modules image has `load/NAME` for each module by its name, an empty
 //! one for what is built in.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -27,8 +26,6 @@ pub struct Line {
 pub struct Resolver {
     tree: Tree,
     release: String,
-    /// What modules.dep says: a file, and all that it depends on.
-    dependencies: HashMap<String, Vec<String>>,
 }
 
 impl Resolver {
@@ -40,10 +37,7 @@ impl Resolver {
         let name = base.to_str().context("the path of the modules is not UTF-8")?;
         let tree = Tree::open(name, release)
             .map_err(|error| anyhow::anyhow!("modules of {release}: {error}"))?;
-        let file = base.join(release).join("modules.dep");
-        let text =
-            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        Ok(Self { tree, release: release.to_owned(), dependencies: dependencies(&text) })
+        Ok(Self { tree, release: release.to_owned() })
     }
 
     /// The list for a module or alias; empty where it is built in, none where it is not known.
@@ -51,20 +45,13 @@ impl Resolver {
     /// # Errors
     /// Where the index files are damaged.
     pub fn lines(&self, name: &str) -> Result<Option<Vec<Line>>> {
-        let paths = match self.tree.load_order(name) {
-            Ok(paths) => paths,
-            Err(modules::Error::Unknown { .. }) => return Ok(None),
+        let line =
+            |line: modules::Listed<'_>| Line { path: line.path.into(), optional: line.optional };
+        match self.tree.load_list(name) {
+            Ok(list) => Ok(Some(modules::list(&list).map(line).collect())),
+            Err(modules::Error::Unknown { .. }) => Ok(None),
             Err(error) => bail!("module {name} of kernel {}: {error}", self.release),
-        };
-        let wanted = module_name(name);
-        let own = paths.iter().find(|path| module_name(path) == wanted);
-        let needed = own.and_then(|own| self.dependencies.get(own));
-        let line = |path: &String| Line {
-            // nothing is optional for an alias: which of its modules the name means is not known
-            optional: needed.is_some_and(|needed| Some(path) != own && !needed.contains(path)),
-            path: path.clone(),
-        };
-        Ok(Some(paths.iter().map(line).collect()))
+        }
     }
 
     /// Writes `load/NAME` for every module and everything that is built in.
@@ -74,9 +61,13 @@ impl Resolver {
     pub fn write_lists(&self, directory: &Path) -> Result<()> {
         let load = directory.join("load");
         fs::create_dir_all(&load).with_context(|| format!("cannot make {}", load.display()))?;
+        let file = directory.join("modules.dep");
+        let modules =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let builtin = fs::read_to_string(directory.join("modules.builtin")).unwrap_or_default();
-        let files = self.dependencies.keys().map(String::as_str).chain(builtin.lines());
-        for name in files.map(module_name).filter(|name| !name.is_empty()) {
+        // modules.dep: `PATH: PATH ...`.
+        let paths = modules.lines().filter_map(|line| Some(line.split_once(':')?.0));
+        for name in paths.chain(builtin.lines()).map(module_name).filter(|name| !name.is_empty()) {
             let lines =
                 self.lines(&name)?.with_context(|| format!("module {name} is not listed"))?;
             let file = load.join(&name);
@@ -94,15 +85,6 @@ pub fn text(lines: &[Line]) -> String {
     lines.iter().map(line).collect()
 }
 
-/// Parses modules.dep: `PATH: PATH ...`.
-fn dependencies(text: &str) -> HashMap<String, Vec<String>> {
-    let line = |line: &str| {
-        let (path, rest) = line.split_once(':')?;
-        Some((path.to_owned(), rest.split_ascii_whitespace().map(str::to_owned).collect()))
-    };
-    text.lines().filter_map(line).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,13 +99,6 @@ mod tests {
         assert_eq!(text, "-kernel/crypto/crc32c_generic.ko\nkernel/fs/ext4.ko\n");
         let read: Vec<_> = modules::list(&text).map(|m| (m.path, m.optional)).collect();
         assert_eq!(read, [("kernel/crypto/crc32c_generic.ko", true), ("kernel/fs/ext4.ko", false)]);
-    }
-
-    #[test]
-    fn modules_dep() {
-        let found = dependencies("kernel/a.ko: kernel/b.ko kernel/c.ko\nkernel/b.ko:\nnonsense\n");
-        assert_eq!(found["kernel/a.ko"], ["kernel/b.ko", "kernel/c.ko"]);
-        assert!(found["kernel/b.ko"].is_empty() && found.len() == 2);
     }
 
     #[test]
