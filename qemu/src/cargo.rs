@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Builds programs of the workspace with cargo and says where they are.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -70,9 +72,16 @@ impl Program {
         made.last().with_context(|| format!("cargo names no program for {}", self.name))
     }
 
-    /// Builds it as it ships.
+    /// Builds it as it ships, once in a run.
     pub(crate) fn shipped(self) -> Result<PathBuf> {
-        self.build(|_| {})
+        static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = built.get(self.name) {
+            return Ok(path.clone());
+        }
+        let path = self.build(|_| {})?;
+        built.insert(self.name, path.clone());
+        Ok(path)
     }
 }
 

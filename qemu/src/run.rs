@@ -101,7 +101,20 @@ fn record(mut pipe: impl Read + Send + 'static, console: &Console) -> thread::Jo
 
 fn text(console: &Console) -> String {
     let all = console.lock().unwrap_or_else(PoisonError::into_inner);
-    String::from_utf8_lossy(&all).replace('\r', "")
+    plain(&String::from_utf8_lossy(&all))
+}
+
+/// Without carriage returns and without what moves a terminal's cursor or sets its colours (ECMA-48: ESC, `[`,
+/// parameters, a final byte from `@` on).
+fn plain(text: &str) -> String {
+    let text = text.replace('\r', "");
+    let mut pieces = text.split("\u{1b}[");
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let end = piece.find(|c: char| ('@'..='~').contains(&c)).map_or(piece.len(), |i| i + 1);
+        plain.push_str(piece.get(end..).unwrap_or_default());
+    }
+    plain
 }
 
 fn wait(child: &mut Child, script: &[Typed], console: &Console, limit: Instant) -> Result<Ended> {
@@ -143,4 +156,16 @@ fn report(text: &str) -> Result<Report, String> {
     };
     whole.append(&mut all);
     serde_json::from_value(Value::Object(whole)).map_err(|why| format!("the report: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_console_is_plain_text() {
+        assert_eq!(plain("[\u{1b}[0;1;31mFAILED\u{1b}[0m] x\r\n"), "[FAILED] x\n");
+        assert_eq!(plain("\u{1b}[?2004hroot# \u{1b}[6n"), "root# ");
+        assert_eq!(plain("cut \u{1b}[0;1"), "cut ");
+    }
 }

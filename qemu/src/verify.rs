@@ -127,15 +127,20 @@ fn machines(results: &Results, cases: Vec<Case>, jobs: usize) {
         Ok(Note::new())
     });
     let Some(fixture) = &built else { return };
-    let queue = Mutex::new(cases.into_iter());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let (waiting, working): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.waits);
+    let (working, waiting) = (Mutex::new(working.into_iter()), Mutex::new(waiting.into_iter()));
+    let next = |queue: &Mutex<std::vec::IntoIter<Case>>| {
+        queue.lock().unwrap_or_else(PoisonError::into_inner).next()
+    };
+    let work = |queue| {
+        while let Some(case) = next(queue) {
+            results.record(3, &case.name, || case.run(fixture).map(|()| Note::new()));
+        }
+    };
     thread::scope(|scope| {
+        scope.spawn(|| work(&waiting));
         for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                while let Some(case) = next() {
-                    results.record(3, &case.name, || case.run(fixture).map(|()| Note::new()));
-                }
-            });
+            scope.spawn(|| work(&working));
         }
     });
 }

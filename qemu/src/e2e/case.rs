@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use witness::Report;
 
 use super::disk::DiskCopy;
-use super::fixture::{self, Fixture};
+use super::fixture::Fixture;
 use crate::image::{self, Image};
 use crate::machine::{CORTEX_A72, CORTEX_A76, Disk, Machine};
 use crate::rootfs::Rootfs;
@@ -66,6 +66,8 @@ pub(crate) struct Case {
     pub(crate) initrd: Initrd,
     /// See [`Machine::icount`].
     pub(crate) icount: bool,
+    /// Whether it sleeps more than it works, so that it may run beside others.
+    pub(crate) waits: bool,
     pub(crate) read_only: bool,
     /// More options of the first disk's `-drive`.
     pub(crate) drive: &'static str,
@@ -88,6 +90,7 @@ impl Case {
             pages_16k: false,
             initrd: Initrd::Shipped,
             icount: false,
+            waits: false,
             read_only: false,
             drive: "",
             prepare: |_| Ok(()),
@@ -148,7 +151,7 @@ impl Case {
             Base::RootsGpt => (Err(fixture.roots_gpt.clone()), plain),
             Base::RootsMbr => (Err(fixture.roots_mbr.clone()), plain),
             Base::Debian(rootfs) => {
-                let image = fixture::debian(rootfs, directory)?;
+                let image = fixture.debian(rootfs, directory)?;
                 (copy(&image)?, image.boot(|_| true)?)
             }
         };

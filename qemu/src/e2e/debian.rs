@@ -9,25 +9,22 @@ use super::case::{Base, Case, Seen};
 use crate::rootfs::Rootfs;
 use crate::run::Typed;
 
-/// Logs in, asks, and powers off. An answer differs from its question, which the console echoes.
+/// Logs in, asks, and powers off. An answer is between words that the console's echo of the question does not show,
+/// because quotes part them there.
 const PERSON: &[Typed] = &[
     Typed { after: "login: ", text: "root\n" },
+    Typed { after: "# ", text: "export SYSTEMD_COLORS=0 SYSTEMD_PAGER=\n" },
+    Typed { after: "# ", text: "systemctl is-system-running --wait; echo run''ning\n" },
     Typed {
-        after: "# ",
-        text: "export SYSTEMD_COLORS=0 TERM=dumb; systemctl is-system-running --wait\n",
+        after: "running\n",
+        text: "echo failed''-; systemctl --failed --plain --no-legend; echo -''end\n",
     },
+    Typed { after: "-end\n", text: "echo times''-; systemd-analyze; echo -''end\n" },
     Typed {
-        after: "# ",
-        text: "echo failed-$((1+1)):; systemctl --failed --plain --no-legend --no-pager; echo :end\n",
+        after: "-end\n",
+        text: "cat /sys/class/watchdog/watchdog0/state; unshare -U true && echo user''ns; echo -''end\n",
     },
-    Typed { after: ":end", text: "echo times-$((1+1)):; systemd-analyze --no-pager; echo :end\n" },
-    Typed { after: "times-2:", text: "" },
-    Typed { after: ":end", text: "" },
-    Typed {
-        after: "# ",
-        text: "cat /sys/class/watchdog/watchdog0/state /run/pivot/boot.json; unshare -U true && echo userns-$((1+1))\n",
-    },
-    Typed { after: "# ", text: "poweroff\n" },
+    Typed { after: "-end\n", text: "poweroff\n" },
 ];
 
 pub(crate) fn bookworm() -> Case {
@@ -53,20 +50,20 @@ fn check(seen: &Seen<'_>) -> Result<()> {
     seen.says("pivot login: ")?;
     seen.ended_by("guest-shutdown")?;
     ensure!(!seen.watchdog_fired(), "the watchdog has fired");
-    let failed = answer(seen, "failed-2:")?;
+    let failed = answer(seen, "failed-\n")?;
     ensure!(failed.trim().is_empty(), "failed units: {failed}");
     seen.says("\nactive\n")?;
-    seen.says("userns-2")?;
-    let times = answer(seen, "times-2:")?;
-    ensure!(
-        times.contains("(kernel)") && times.contains("(userspace)"),
-        "systemd-analyze: {times}"
-    );
+    seen.says("\nuserns\n")?;
+    let times = answer(seen, "times-\n")?;
+    // The initrd's time is told apart, which systemd does only where it was handed over.
+    for part in ["(kernel)", "(initrd)", "(userspace)"] {
+        ensure!(times.contains(part), "systemd-analyze: {times}");
+    }
     Ok(())
 }
 
-/// What stands between a marker and `:end`.
+/// What stands between a marker and `-end`.
 fn answer<'a>(seen: &'a Seen<'_>, marker: &str) -> Result<&'a str> {
     let (_, behind) = seen.outcome.console.split_once(marker).context("no answer")?;
-    Ok(behind.split(":end").next().unwrap_or(behind))
+    Ok(behind.split("-end").next().unwrap_or(behind))
 }

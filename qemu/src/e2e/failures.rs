@@ -15,6 +15,9 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
+/// Where the clock jumps over idle time it does so while a disk works, too: no deadline may matter then.
+const UNHURRIED: &str = "pivot.watchdog=off pivot.timeout=86400";
+
 /// The modules image of the booted kernel, the first of the image's two.
 fn modules_image(disk: &DiskCopy) -> Result<String> {
     let names = disk.revision_files("modules_")?;
@@ -69,13 +72,13 @@ fn other_slot_then_rescue(
     why: &'static str,
 ) -> Case {
     let case = Case { prepare, icount: true, ..Case::new(name) };
-    case.boot("", move |seen| {
+    case.boot(UNHURRIED, move |seen| {
         seen.says(why)?;
         seen.says("starting the other slot once")?;
         seen.says("reboot: Restarting system with command '0 tryboot'")?;
         seen.ended_by("guest-reset")
     })
-    .boot("", |seen| rescue(seen, ""))
+    .boot(UNHURRIED, |seen| rescue(seen, ""))
 }
 
 fn revisions() -> Vec<Case> {
@@ -98,21 +101,21 @@ fn revisions() -> Vec<Case> {
         other_slot_then_rescue("missing-root-image", without_root, "root.squashfs"),
         other_slot_then_rescue("corrupt-root-image", corrupt_root, "root.squashfs"),
         Case { prepare: corrupt_root, icount: true, ..Case::new("corrupt-root-unknown-slot") }
-            .boot("pivot.slot=_", |seen| rescue(seen, "")),
+            .boot(format!("pivot.slot=_ {UNHURRIED}"), |seen| rescue(seen, "")),
         Case { prepare: corrupt_root, ..Case::new("corrupt-root-in-trial") }
             .boot("pivot.trial", |seen| trial_failed(seen, "root.squashfs")),
         // The root is usable: better than nothing once the other slot was tried.
         Case { prepare: truncated_modules, icount: true, ..Case::new("truncated-modules-image") }
-            .boot("", |seen| {
+            .boot(UNHURRIED, |seen| {
                 seen.says("starting the other slot once")?;
                 seen.ended_by("guest-reset")
             })
-            .boot("", |seen| boots_without(seen, "bytes instead of")),
+            .boot(UNHURRIED, |seen| boots_without(seen, "bytes instead of")),
         Case { prepare: corrupt_firmware, ..Case::new("corrupt-firmware-in-trial") }
             .boot("pivot.trial", |seen| trial_failed(seen, "firmware.squashfs")),
         // Another revision is complete: it boots instead.
         Case::new("missing-revision").boot("pivot.revision=2", |seen| {
-            boots_without(seen, "revision 2: not there; revision 1 instead")?;
+            boots_without(seen, "; revision 1 instead")?;
             fact(seen, "revision", "1")
         }),
     ]
@@ -140,7 +143,7 @@ fn data_partition() -> Vec<Case> {
             .boot("pivot.trial", |seen| trial_failed(seen, "can only be mounted read-only")),
         Case { prepare: full, ..Case::new("data-full") }.boot("", healthy),
         Case { prepare: full, after: logged_rescue, icount: true, ..Case::new("data-full-rescue") }
-            .boot("pivot.init=/nothing", |seen| rescue(seen, "")),
+            .boot(format!("pivot.slot=_ pivot.init=/nothing {UNHURRIED}"), |seen| rescue(seen, "")),
         Case { prepare: DiskCopy::set_error_flag, ..Case::new("data-error-flag") }
             .boot("", |seen| boots_without(seen, "the initramfs has no /sbin/e2fsck")),
         Case {
@@ -173,15 +176,16 @@ fn devices() -> Vec<Case> {
         Case { icount: true, ..Case::new("missing-data-partition") }.boot(
             format!("pivot.data={nowhere} pivot.timeout=5"),
             move |seen| {
-                rescue(seen, &format!("no device {nowhere} after 5 s; there are: "))?;
-                seen.says("vda vda1 vda2 vda3 vda4")
+                rescue(seen, &format!("no device {nowhere} after "))?;
+                seen.says(" s; there are: vda vda1 vda2 vda3 vda4")
             },
         ),
         // The same card twice: never the first that was found.
         Case { twin: true, icount: true, ..Case::new("two-data-partitions") }
-            .boot("", |seen| rescue(seen, "cannot choose between /dev/vda4 and /dev/vdb4")),
+            .boot(UNHURRIED, |seen| rescue(seen, "cannot choose between /dev/vda4 and /dev/vdb4")),
         plain("missing-root-device").boot("root=/dev/vdz9 rootwait=3", |seen| {
-            rescue(seen, "no device /dev/vdz9 after 3 s; there are: ")
+            rescue(seen, "no device /dev/vdz9 after ")?;
+            seen.says(" s; there are: vda vda1 vda2 vda3 vda4")
         }),
         plain("no-root-given").boot("", |seen| rescue(seen, "no root file system")),
         plain("no-init-in-root").boot("root=/dev/vda4", |seen| {
@@ -196,18 +200,22 @@ fn devices() -> Vec<Case> {
         }),
         plain("wrong-root-name")
             .boot("root=PARTUUID=", |seen| rescue(seen, "cannot use root=PARTUUID=")),
-        Case { icount: true, ..Case::new("no-init-in-revision") }
-            .boot("pivot.slot=_ pivot.init=/nothing", |seen| rescue(seen, "")),
+        Case { icount: true, ..Case::new("no-init-in-revision") }.boot(
+            format!("pivot.slot=_ pivot.init=/nothing {UNHURRIED}"),
+            |seen| {
+                rescue(seen, "")?;
+                seen.says("no init in the root file system: tried /nothing")
+            },
+        ),
     ]
 }
 
 fn command_lines() -> Vec<Case> {
-    let garbage: Vec<u8> =
-        (0..1500u32).map(|i| garbage_byte(i.wrapping_mul(2_654_435_761))).collect();
+    let garbage: Vec<u8> = (0..1500u32).map(garbage_byte).collect();
     let many = "pivot.overlay=none root=/dev/nothing ".repeat(30);
     vec![
         Case::new("unknown-parameter").boot("pivot.nonsense=1", |seen| {
-            seen.says("pivot: pivot.nonsense is not a parameter of this version")?;
+            seen.says("pivot: pivot.nonsense=1 is not a parameter of this version")?;
             healthy(seen)
         }),
         Case::new("garbage").boot(garbage, healthy),
@@ -232,13 +240,12 @@ fn command_lines() -> Vec<Case> {
     ]
 }
 
-/// Any byte but those that end a C string, or what QEMU and the kernel would take for something of theirs.
-fn garbage_byte(random: u32) -> u8 {
-    match random.to_be_bytes() {
-        [byte @ 0x80..=0xff, ..] => byte,
-        [_, byte @ b'A'..=b'Z', ..] => byte,
-        [_, _, b'a'..=b'f', _] => b'"',
-        [_, _, _, byte @ b'0'..=b'9'] => byte,
-        _ => b' ',
+/// Any byte but the one that ends a C string. Blanks are rare: the kernel itself panics where a command line has more
+/// than 32 words that it does not know (`MAX_INIT_ARGS`).
+fn garbage_byte(index: u32) -> u8 {
+    match index.wrapping_mul(2_654_435_761).to_be_bytes() {
+        _ if index % 61 == 60 => b' ',
+        [0, ..] | [b' ', ..] => b'"',
+        [byte, ..] => byte,
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Fixture {
     pub(crate) misaligned: PathBuf,
     pub(crate) roots_gpt: PathBuf,
     pub(crate) roots_mbr: PathBuf,
+    init: PathBuf,
+    pivot_image: PathBuf,
 }
 
 impl Fixture {
@@ -65,20 +67,21 @@ impl Fixture {
             misaligned,
             roots_gpt,
             roots_mbr,
+            init,
+            pivot_image,
         })
     }
-}
 
-/// An image with a Debian. It takes minutes the first time, so it is made beside other cases.
-pub(crate) fn debian(rootfs: Rootfs, out: &Path) -> Result<Image> {
-    let kernels = [Store::open()?.get(Wanted::Kernel)?];
-    let root = rootfs.squashfs(out)?;
-    let (init, pivot_image) = (cargo::INIT.shipped()?, cargo::IMAGE.shipped()?);
-    let builder = Builder { directory: out, init: &init, pivot_image: &pivot_image };
-    // A person's console: the login prompt without the kernel's lines between.
-    let cmdline = "console=ttyAMA0 panic=-1 quiet";
-    let config = Config { cmdline, ..builder.config(rootfs.name(), &kernels, &root) };
-    config.build(&pivot_image, out, Output::Quiet)
+    /// An image with a Debian. It takes minutes the first time, so it is made beside other cases.
+    pub(crate) fn debian(&self, rootfs: Rootfs, out: &Path) -> Result<Image> {
+        let kernels = [Store::open()?.get(Wanted::Kernel)?];
+        let root = rootfs.squashfs(out)?;
+        let builder = Builder { directory: out, init: &self.init, pivot_image: &self.pivot_image };
+        // A person's console: the login prompt without the kernel's lines between.
+        let cmdline = "console=ttyAMA0 panic=-1 quiet";
+        let config = Config { cmdline, ..builder.config(rootfs.name(), &kernels, &root) };
+        config.build(&self.pivot_image, out, Output::Quiet)
+    }
 }
 
 struct Builder<'a> {

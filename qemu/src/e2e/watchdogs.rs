@@ -10,12 +10,12 @@ use crate::run::Typed;
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![
         // Handed over running: a root that feeds it lives, one that does not is reset.
-        Case { icount: true, ..Case::new("watchdog-fed") }.boot("witness.feed", |seen| {
+        Case { waits: true, ..Case::new("watchdog-fed") }.boot("witness.feed", |seen| {
             healthy(seen)?;
             ensure!(!seen.watchdog_fired(), "{:?}", seen.outcome.events);
             Ok(())
         }),
-        Case { icount: true, ..Case::new("watchdog-not-fed") }.boot("witness.hang", |seen| {
+        Case { waits: true, ..Case::new("watchdog-not-fed") }.boot("witness.hang", |seen| {
             watchdog(seen.report()?, "active")?;
             watchdog_reset(seen)
         }),
@@ -25,8 +25,8 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         // The disk answers a few requests a minute: process 1 blocks in the kernel, and the feeder ends at the
         // deadline.
-        Case { icount: true, drive: "throttling.iops-total=1", ..Case::new("hang-in-a-stage") }
-            .boot("pivot.timeout=20", |seen| {
+        Case { waits: true, drive: "throttling.iops-total=1", ..Case::new("hang-in-a-stage") }
+            .boot("pivot.timeout=10", |seen| {
                 ensure!(seen.outcome.report.is_err(), "it did not hang");
                 watchdog_reset(seen)
             }),
@@ -61,11 +61,16 @@ fn shells() -> Vec<Case> {
         seen.says("in-shell-42")
     };
     vec![
-        Case { initrd: Initrd::Tools, script: PERSON, ..Case::new("rescue-shell") }
+        Case { initrd: Initrd::Tools, waits: true, script: PERSON, ..Case::new("rescue-shell") }
             .boot(format!("{words} pivot.rescue=shell pivot.watchdog=off"), shell),
-        Case { initrd: Initrd::Tools, script: PERSON, ..Case::new("rescue-shell-feed") }
-            .boot(format!("{words} pivot.rescue=shell-feed"), shell),
-        Case { initrd: Initrd::Tools, icount: true, ..Case::new("rescue-shell-not-fed") }.boot(
+        Case {
+            initrd: Initrd::Tools,
+            waits: true,
+            script: PERSON,
+            ..Case::new("rescue-shell-feed")
+        }
+        .boot(format!("{words} pivot.rescue=shell-feed"), shell),
+        Case { initrd: Initrd::Tools, waits: true, ..Case::new("rescue-shell-not-fed") }.boot(
             format!("{words} pivot.rescue=shell"),
             |seen| {
                 seen.says("the watchdog is not fed any more")?;
@@ -73,7 +78,7 @@ fn shells() -> Vec<Case> {
             },
         ),
         Case { icount: true, ..Case::new("rescue-without-shell") }.boot(
-            format!("{words} pivot.rescue=shell"),
+            format!("{words} pivot.rescue=shell pivot.watchdog=off pivot.timeout=86400"),
             |seen| {
                 seen.says("pivot: rescue: no shell: cannot execute /bin/sh")?;
                 rescue(seen, "")

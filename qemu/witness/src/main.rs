@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `witness.write=PATH` | writes the boot id into PATH before it reports |
 //! | `witness.read=PATH` | reports the content of PATH |
-//! | `witness.feed` | takes the watchdog over and feeds it for 40 s before it powers off |
+//! | `witness.feed` | takes the watchdog over and feeds it for 20 s before it powers off |
 //! | `witness.hang` | does not power off and does not feed: the watchdog must reset |
 //! | `witness.reboot` | restarts instead of powering off |
 
@@ -45,8 +45,9 @@ impl Channel {
 }
 
 fn main() -> ExitCode {
-    if let Some(question) = std::env::args().nth(1).filter(|_| std::process::id() != 1) {
-        return collect::answer(&question);
+    // Process 1 has the command line's words as arguments, which may be no text.
+    if let Some(question) = std::env::args_os().nth(1).filter(|_| std::process::id() != 1) {
+        return collect::answer(&question.to_string_lossy());
     }
     if let Err(why) = run() {
         // The console: the host shows it with the failed run.
@@ -65,7 +66,7 @@ fn run() -> io::Result<()> {
     channel.send("written", act::write(&words))?;
     report(&mut channel, &words)?;
     if words.has("feed") {
-        act::feed(40)?;
+        act::feed(20)?;
     }
     if words.has("hang") {
         channel.send("complete", true)?;
