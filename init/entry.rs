@@ -75,10 +75,14 @@ extern "C" fn start(stack: *const *const c_char) -> ! {
     }
     // SAFETY: the kernel puts the argument count there, and it is a small number.
     let count = unsafe { stack.cast::<usize>().read() };
-    // SAFETY: the arguments follow the count.
-    let arguments = unsafe { strings(stack.add(1)) };
+    // SAFETY: the arguments follow the count, on the same stack.
+    let arguments = unsafe { stack.add(1) };
     // SAFETY: the environment follows the arguments and their null.
-    let environment = unsafe { strings(stack.add(count.saturating_add(2))) };
+    let environment = unsafe { stack.add(count.saturating_add(2)) };
+    // SAFETY: both are null-terminated arrays of strings of the kernel's, which stay where they are.
+    let arguments = unsafe { strings(arguments) };
+    // SAFETY: as above.
+    let environment = unsafe { strings(environment) };
     boot::boot(Start { arguments, environment })
 }
 

@@ -10,7 +10,16 @@ fn init() -> PathBuf {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let directory = root.join("target/by-hand");
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--locked", "--release", "--package", "pivot", "--target", &target])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--release",
+            "--package",
+            "pivot",
+            "--target",
+            &target,
+        ])
         .arg("--target-dir")
         .arg(&directory)
         .current_dir(&root)
