@@ -68,8 +68,8 @@ impl Program {
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let messages = text.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
-        let made = messages.filter_map(|message| message.executable);
-        made.last().with_context(|| format!("cargo names no program for {}", self.name))
+        let mut made = messages.filter_map(|message| message.executable);
+        made.next_back().with_context(|| format!("cargo names no program for {}", self.name))
     }
 
     /// Builds it as it ships, once in a run.

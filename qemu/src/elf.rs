@@ -48,7 +48,7 @@ impl Elf {
                 PT_INTERP => elf.interpreter = true,
                 PT_DYNAMIC => {
                     let entries = program.dynamic(endian, data)?.unwrap_or_default();
-                    let needed = |entry: &&_| Dyn::d_tag(*entry, endian) == DT_NEEDED.into();
+                    let needed = |entry: &&_| Dyn::d_tag(*entry, endian) == DT_NEEDED;
                     elf.libraries += entries.iter().filter(needed).count();
                 }
                 _ => {}

@@ -65,6 +65,7 @@ const VERIFY: &[Package] = &[
     package("libc6-dev", Library("crt1.o"), "C headers for the two libraries below"),
     package("libkmod-dev", Library("libkmod.so"), "libkmod judges our module dependencies"),
     package("libclang-dev", Library("libclang.so"), "the bindings to libkmod are made with it"),
+    package("binutils", Program("readelf"), "counts the lines of ours in init"),
     package("mandoc", Program("mandoc"), "checks the manual pages"),
 ];
 

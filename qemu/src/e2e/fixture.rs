@@ -161,7 +161,8 @@ impl Builder<'_> {
             cargo.env("CARGO_TARGET_DIR", target);
         })?;
         let segments = elf::Elf::read(&init)?.segments;
-        let fits = |segment: &elf::Segment| (segment.address ^ segment.offset) % (16 << 10) == 0;
+        let fits =
+            |segment: &elf::Segment| (segment.address ^ segment.offset).is_multiple_of(16 << 10);
         ensure!(!segments.iter().all(fits), "that init fits pages of 16 KiB by luck: {segments:?}");
         let archive = cpio::with_program("init", &fs::read(init)?);
         self.concatenate("initrd_misaligned", &[fs::read(&kernel.initrd)?, archive])
