@@ -207,6 +207,11 @@ fn devices() -> Vec<Case> {
                 seen.says("no init in the root file system: tried /nothing")
             },
         ),
+        // A directory: it is there, and the kernel refuses to execute it, when the old root is gone.
+        Case { icount: true, ..Case::new("exec-fails") }
+            .boot(format!("pivot.init=/lib/modules {UNHURRIED}"), |seen| {
+                rescue(seen, "cannot execute /lib/modules: Permission denied")
+            }),
     ]
 }
 
