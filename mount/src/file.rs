@@ -94,7 +94,10 @@ pub fn each_entry(directory: BorrowedFd<'_>, each: &mut dyn FnMut(&CStr, FileTyp
     }
 }
 
-/// The names in a directory, sorted, without those that begin with a dot or are no text; none when it cannot be read.
+// More devices than any machine of ours has, and a bound on what a hostile disk can make PID 1 keep.
+const NAMES: usize = 1024;
+
+/// The names in a directory, sorted, at most 1,024, without those that begin with a dot or are no text; none when it cannot be read.
 pub fn names(directory: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     let Ok(directory) = open_raw(directory, OFlags::RDONLY | OFlags::DIRECTORY) else {
@@ -103,6 +106,7 @@ pub fn names(directory: &str) -> Vec<String> {
     each_entry(directory.as_fd(), &mut |name, _| {
         if let Ok(name) = name.to_str()
             && !name.starts_with('.')
+            && names.len() < NAMES
         {
             // Sorted by insertion: core's sort is larger than all of this file.
             let place = names.iter().position(|other| name < other.as_str());
@@ -163,5 +167,15 @@ mod tests {
         let error = create_directories(&format!("{root}/file/x")).unwrap_err();
         assert_eq!(format!("{error}"), format!("cannot create {root}/file/x: Not a directory"));
         assert_eq!(attribute(&format!("{root}/file")).as_deref(), Some(" text"));
+    }
+
+    #[test]
+    fn a_directory_of_any_size_gives_a_bounded_list() {
+        let directory = tempfile::tempdir().unwrap();
+        for number in 0..NAMES + 100 {
+            std::fs::write(directory.path().join(number.to_string()), "").unwrap();
+        }
+        let names = names(directory.path().to_str().unwrap());
+        assert!(names.len() == NAMES && names.is_sorted());
     }
 }
