@@ -173,7 +173,7 @@ mod tests {
     fn a_directory_of_any_size_gives_a_bounded_list() {
         let directory = tempfile::tempdir().unwrap();
         for number in 0..NAMES + 100 {
-            std::fs::write(directory.path().join(number.to_string()), "").unwrap();
+            fs::write(directory.path().join(format!("{number}")), "").unwrap();
         }
         let names = names(directory.path().to_str().unwrap());
         assert!(names.len() == NAMES && names.is_sorted());
