@@ -123,8 +123,10 @@ pub(crate) fn verify(options: &cli::Verify) -> Result<ExitCode> {
 fn machines(results: &Results, cases: Vec<Case>, jobs: usize) {
     let mut built = None;
     results.record(3, "images", || {
-        built = Some(Fixture::build()?);
-        Ok(Note::new())
+        let version = tool::run(tool::command("qemu-system-aarch64").arg("--version"))?;
+        let fixture = built.insert(Fixture::build()?);
+        let qemu = version.lines().next().unwrap_or_default();
+        Ok(format!("{qemu}, Linux {}", fixture.kernel.release))
     });
     let Some(fixture) = &built else { return };
     let (waiting, working): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.waits);

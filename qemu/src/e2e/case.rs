@@ -41,6 +41,8 @@ pub(crate) enum Initrd {
     Tools,
     /// With an init for pages of 4 KiB.
     Misaligned,
+    /// With the early modules of the other kernel.
+    Foreign,
 }
 
 /// A check of what a boot has shown.
@@ -159,6 +161,7 @@ impl Case {
             Initrd::Shipped => {}
             Initrd::Tools => boot.initrd.clone_from(&fixture.tools),
             Initrd::Misaligned => boot.initrd.clone_from(&fixture.misaligned),
+            Initrd::Foreign => boot.initrd.clone_from(&fixture.kernel.initrd),
         }
         Ok(Setting { disk, boot })
     }

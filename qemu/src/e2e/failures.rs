@@ -200,6 +200,23 @@ fn devices() -> Vec<Case> {
         }),
         plain("wrong-root-name")
             .boot("root=PARTUUID=", |seen| rescue(seen, "cannot use root=PARTUUID=")),
+        // The kernel finds none of its own modules in the initramfs: no disk driver, no watchdog.
+        Case {
+            pages_16k: true,
+            initrd: Initrd::Foreign,
+            icount: true,
+            ..Case::new("early-modules-of-another-release")
+        }
+        .boot("pivot.timeout=5", |seen| {
+            seen.says("there is no watchdog to arm")?;
+            rescue(seen, "no device PARTUUID=")?;
+            seen.says(" s; there are: none")
+        }),
+        // Everything is moved when that is found out.
+        Case { icount: true, ..Case::new("exec-fails") }
+            .boot(format!("pivot.init=/etc {UNHURRIED}"), |seen| {
+                rescue(seen, "cannot execute /etc: Permission denied")
+            }),
         Case { icount: true, ..Case::new("no-init-in-revision") }.boot(
             format!("pivot.slot=_ pivot.init=/nothing {UNHURRIED}"),
             |seen| {
@@ -223,6 +240,14 @@ fn command_lines() -> Vec<Case> {
             seen.says("pivot: pivot.nonsense=1 is not a parameter of this version")?;
             healthy(seen)
         }),
+        Case::new("many-complaints").boot(many_words(), |seen| {
+            // The kernel's default keeps ten lines of five seconds.
+            for number in 0..COMPLAINTS {
+                seen.says(&format!("pivot: pivot.x{number}=1 is not a parameter of this version"))?;
+            }
+            seen.says(&format!("pivot: pivot.{}", "y".repeat(800)))?;
+            healthy(seen)
+        }),
         Case::new("garbage").boot(garbage, healthy),
         Case::new("not-utf8")
             .boot(b"pivot.rescue=\xff\xfe pivot.\xc3=\x80 \xf0\x9f".to_vec(), healthy),
@@ -243,6 +268,14 @@ fn command_lines() -> Vec<Case> {
             Ok(())
         }),
     ]
+}
+
+const COMPLAINTS: u32 = 40;
+
+/// More unknown parameters than the kernel logs by default, and one that is longer than a record may be.
+fn many_words() -> String {
+    let many: String = (0..COMPLAINTS).map(|number| format!("pivot.x{number}=1 ")).collect();
+    format!("{many} pivot.{}", "y".repeat(1000))
 }
 
 /// Any byte but the one that ends a C string. Blanks are rare: the kernel itself panics where a command line has more

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::case::{Base, Case, Seen};
 use super::checks::{degraded, entered, fact, healthy, watchdog};
+use super::disk::DiskCopy;
 use super::roots;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -104,7 +105,7 @@ fn overlays() -> Vec<Case> {
                 mark(seen, false)
             }),
         // Two boots: what the first wrote is there in the second.
-        Case::new("overlay-persistent")
+        Case { after: lies_per_revision, ..Case::new("overlay-persistent") }
             .boot(format!("pivot.overlay=persistent {write}"), |seen| {
                 healthy(seen)?;
                 fact(seen, "overlay", "persistent")?;
@@ -115,6 +116,13 @@ fn overlays() -> Vec<Case> {
                 mark(seen, true)
             }),
     ]
+}
+
+/// What another revision writes must not be mixed with it.
+fn lies_per_revision(disk: &DiskCopy) -> Result<()> {
+    let mark = disk.read("/pivot/state/overlay/1/upper/etc/mark")?;
+    ensure!(!mark.is_empty(), "the file is not in the upper directory of revision 1");
+    Ok(())
 }
 
 fn mark(seen: &Seen<'_>, there: bool) -> Result<()> {

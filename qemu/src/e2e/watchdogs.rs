@@ -8,6 +8,7 @@ use super::checks::{entered, healthy, rescue, watchdog, watchdog_reset};
 use crate::run::Typed;
 
 pub(crate) fn cases() -> Vec<Case> {
+    let mark = "pivot.overlay=persistent";
     let mut cases = vec![
         // Handed over running: a root that feeds it lives, one that does not is reset.
         Case { waits: true, ..Case::new("watchdog-fed") }.boot("witness.feed", |seen| {
@@ -15,10 +16,13 @@ pub(crate) fn cases() -> Vec<Case> {
             ensure!(!seen.watchdog_fired(), "{:?}", seen.outcome.events);
             Ok(())
         }),
-        Case { waits: true, ..Case::new("watchdog-not-fed") }.boot("witness.hang", |seen| {
-            watchdog(seen.report()?, "active")?;
-            watchdog_reset(seen)
-        }),
+        // The disk is left as a cut of power would leave it, and the next boot mends that.
+        Case { waits: true, ..Case::new("watchdog-not-fed") }
+            .boot(format!("{mark} witness.write=/etc/mark witness.hang"), |seen| {
+                watchdog(seen.report()?, "active")?;
+                watchdog_reset(seen)
+            })
+            .boot(format!("{mark} witness.read=/etc/mark"), healthy),
         Case::new("watchdog-off").boot("pivot.watchdog=off", |seen| {
             entered(seen)?;
             watchdog(seen.report()?, "inactive")

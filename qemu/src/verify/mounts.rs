@@ -18,6 +18,13 @@ pub(super) fn steps() -> Vec<Step> {
     vec![
         Step { name: "mounts", run: || tests("mounts", Vec::new) },
         Step {
+            name: "init",
+            run: || {
+                let init = init_of_this_machine()?;
+                tests("init", || vec![("PIVOT_INIT", init.into())])
+            },
+        },
+        Step {
             name: "oracle",
             run: || {
                 let tree = modules_tree()?;
@@ -70,6 +77,24 @@ fn build(name: &str) -> Result<PathBuf> {
         |message: &Message| message.target.as_ref().is_some_and(|target| target.name == name);
     let found = messages.filter(ours).find_map(|message| message.executable);
     found.with_context(|| format!("cargo names no program for {name}"))
+}
+
+/// `init` from the sources that ship, for the machine that the tests run on.
+fn init_of_this_machine() -> Result<PathBuf> {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let mut build = cargo();
+    build.args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package",
+        "pivot",
+        "--target",
+        &target,
+    ]);
+    tool::run(&mut build)?;
+    Ok(cargo::target()?.join(target).join("release/init"))
 }
 
 /// A whole kernel package, unpacked, with its dependencies computed.
