@@ -24,3 +24,14 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(failures::cases());
     cases
 }
+
+#[cfg(test)]
+mod tests {
+    /// A case works in a directory of its name.
+    #[test]
+    fn names_are_unique() {
+        let cases = super::cases();
+        let names: std::collections::BTreeSet<_> = cases.iter().map(|case| &case.name).collect();
+        assert_eq!(names.len(), cases.len());
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use witness::Report;
 
 use crate::machine::Machine;
 use crate::qmp::{self, Event};
+use crate::tool;
 
 /// Something to type once the console shows a text.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +66,7 @@ pub(crate) fn run(machine: &Machine, script: &[Typed], limit: Duration) -> Resul
     qemu.arg("-serial").arg(format!("file:{}", channel.display()));
     qemu.arg("-qmp").arg(format!("unix:{}", socket.display()));
     let began = Instant::now();
+    let mut qemu = bound_to_us(&qemu);
     let child = qemu.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut guard = Guard(child.context("cannot run qemu-system-aarch64")?);
     let console = Arc::new(Mutex::new(Vec::new()));
@@ -84,6 +86,13 @@ pub(crate) fn run(machine: &Machine, script: &[Typed], limit: Duration) -> Resul
     let report = report(&fs::read_to_string(&channel).unwrap_or_default());
     let console = text(&console);
     Ok(Outcome { console, report, events, ended, wall: began.elapsed() })
+}
+
+/// The command, killed by the kernel where we are: then nobody is left to drop the guard.
+fn bound_to_us(qemu: &Command) -> Command {
+    let mut command = tool::command("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(qemu.get_program()).args(qemu.get_args());
+    command
 }
 
 type Console = Arc<Mutex<Vec<u8>>>;

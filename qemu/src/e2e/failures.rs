@@ -171,9 +171,10 @@ fn logged_rescue(disk: &DiskCopy) -> Result<()> {
 
 fn devices() -> Vec<Case> {
     let nowhere = "PARTUUID=12345678-1111-4222-8333-444455556666";
-    let plain = |name: &str| Case { base: Base::RootsGpt, icount: true, ..Case::new(name) };
+    // In real time: with a clock that jumps over idle time a slow disk would look like none.
+    let plain = |name: &str| Case { base: Base::RootsGpt, ..Case::new(name) };
     vec![
-        Case { icount: true, ..Case::new("missing-data-partition") }.boot(
+        Case::new("missing-data-partition").boot(
             format!("pivot.data={nowhere} pivot.timeout=5"),
             move |seen| {
                 rescue(seen, &format!("no device {nowhere} after "))?;
@@ -212,11 +213,6 @@ fn devices() -> Vec<Case> {
             rescue(seen, "no device PARTUUID=")?;
             seen.says(" s; there are: none")
         }),
-        // Everything is moved when that is found out.
-        Case { icount: true, ..Case::new("exec-fails") }
-            .boot(format!("pivot.init=/etc {UNHURRIED}"), |seen| {
-                rescue(seen, "cannot execute /etc: Permission denied")
-            }),
         Case { icount: true, ..Case::new("no-init-in-revision") }.boot(
             format!("pivot.slot=_ pivot.init=/nothing {UNHURRIED}"),
             |seen| {

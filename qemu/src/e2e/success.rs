@@ -196,7 +196,7 @@ fn plain_root(
     device: &'static str,
     kind: &'static str,
 ) -> Case {
-    Case { base, icount: true, ..Case::new(&format!("root-{name}")) }.boot(words, move |seen| {
+    Case { base, ..Case::new(&format!("root-{name}")) }.boot(words, move |seen| {
         entered(seen)?;
         root(seen, kind, &format!("/dev/{device}"))?;
         let report = seen.report()?;
@@ -211,25 +211,22 @@ fn plain_root(
 
 fn root_options() -> Case {
     let words = "root=/dev/vda1 rw rootflags=noatime,data=journal witness.write=/mark";
-    Case { base: Base::RootsGpt, icount: true, ..Case::new("root-rw-rootflags") }.boot(
-        words,
-        |seen| {
-            entered(seen)?;
-            let root = seen.report()?.mount("/").context("/")?;
-            let all = format!("{},{}", root.options, root.super_options);
-            for option in ["rw", "noatime", "data=journal"] {
-                ensure!(all.split(',').any(|found| found == option), "{option} is not among {all}");
-            }
-            let written = &seen.report()?.written;
-            ensure!(written.values().all(|outcome| outcome == "ok"), "{written:?}");
-            Ok(())
-        },
-    )
+    Case { base: Base::RootsGpt, ..Case::new("root-rw-rootflags") }.boot(words, |seen| {
+        entered(seen)?;
+        let root = seen.report()?.mount("/").context("/")?;
+        let all = format!("{},{}", root.options, root.super_options);
+        for option in ["rw", "noatime", "data=journal"] {
+            ensure!(all.split(',').any(|found| found == option), "{option} is not among {all}");
+        }
+        let written = &seen.report()?.written;
+        ensure!(written.values().all(|outcome| outcome == "ok"), "{written:?}");
+        Ok(())
+    })
 }
 
 fn root_volatile() -> Case {
     let words = "root=/dev/vda1 pivot.overlay=volatile witness.write=/mark witness.read=/mark";
-    Case { base: Base::RootsGpt, icount: true, ..Case::new("root-overlay") }.boot(words, |seen| {
+    Case { base: Base::RootsGpt, ..Case::new("root-overlay") }.boot(words, |seen| {
         entered(seen)?;
         root(seen, "overlay", "")?;
         let lower = seen.report()?.mount("/run/pivot/lower").context("the lower root")?;

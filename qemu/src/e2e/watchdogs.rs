@@ -16,19 +16,23 @@ pub(crate) fn cases() -> Vec<Case> {
             ensure!(!seen.watchdog_fired(), "{:?}", seen.outcome.events);
             Ok(())
         }),
-        // The disk is left as a cut of power would leave it, and the next boot mends that.
+        // The reset leaves a journal to replay; what was written in time is there in the next boot.
         Case { waits: true, ..Case::new("watchdog-not-fed") }
             .boot(format!("{mark} witness.write=/etc/mark witness.hang"), |seen| {
                 watchdog(seen.report()?, "active")?;
                 watchdog_reset(seen)
             })
-            .boot(format!("{mark} witness.read=/etc/mark"), healthy),
+            .boot(format!("{mark} witness.read=/etc/mark"), |seen| {
+                healthy(seen)?;
+                let read = &seen.report()?.read;
+                ensure!(read.values().all(Option::is_some), "{read:?}");
+                Ok(())
+            }),
         Case::new("watchdog-off").boot("pivot.watchdog=off", |seen| {
             entered(seen)?;
             watchdog(seen.report()?, "inactive")
         }),
-        // The disk answers a few requests a minute: process 1 blocks in the kernel, and the feeder ends at the
-        // deadline.
+        // The disk answers one request a second: process 1 blocks in the kernel, and the feeder ends at the deadline.
         Case { waits: true, drive: "throttling.iops-total=1", ..Case::new("hang-in-a-stage") }
             .boot("pivot.timeout=10", |seen| {
                 ensure!(seen.outcome.report.is_err(), "it did not hang");
