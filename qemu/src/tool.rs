@@ -46,7 +46,7 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
             "{} failed ({})\n{}",
             shown(command),
             output.status,
-            tail(&String::from_utf8_lossy(&said), 20)
+            tail(&String::from_utf8_lossy(&said), 50)
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
