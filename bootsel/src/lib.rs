@@ -12,10 +12,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod autoboot;
 pub mod choose;
 pub mod log;
 pub mod manifest;
 pub mod ptable;
 pub mod slot;
+pub mod text;
 
 pub use slot::Slot;
