@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `build` and `revision`: from a configuration to files.
 //!
-//! First everything is looked at and decided (kernels, codecs, early modules, command line), then the long
-//! work begins: what cannot work is refused within seconds.
+//! First everything is looked at and decided (kernels, codecs, early modules, command line, what each board would
+//! take), then the long work begins: wrong inputs are refused within seconds, and nothing is written before all is
+//! known to fit.
 
+mod disk;
+mod firmware;
 mod plan;
+mod slot;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,23 +20,16 @@ use serde::Serialize;
 use crate::cache::Cache;
 use crate::compress;
 use crate::config::Config;
-use crate::disk::{self, Disk, Layout};
-use crate::early;
-use crate::ext4;
-use crate::fat::{Content, Kind, Volume};
+use crate::fat::Volume;
 use crate::identity::Identity;
-use crate::initramfs::{self, Programs};
 use crate::mksquashfs;
 use crate::progress::{Progress, size};
 use crate::revision;
-use crate::slot::{self, Boot};
+use crate::rpi::firmware::Firmware as PiFirmware;
+use crate::slot::{Boot, CMDLINE, LETTER_AT, cmdline};
 use crate::squashfs::{self, Codec, Options};
 use crate::tree::{Tree, hash_file, hex};
 use plan::Planned;
-
-/// init writes its log without ever allocating a block.
-const LOG: ext4::Preallocated =
-    ext4::Preallocated { path: "pivot/log/init.log", bytes: bootsel::log::BYTES };
 
 /// A file that was made.
 #[derive(Clone, Debug, Serialize)]
@@ -54,6 +51,8 @@ pub struct Report {
     pub revision: String,
     /// Releases of the kernels.
     pub kernels: Vec<String>,
+    /// Raspberry Pis that find all that they load.
+    pub boards: Vec<&'static str>,
     /// The command line of the slots, the slot's letter `_`.
     pub cmdline: String,
     /// The files.
@@ -68,15 +67,19 @@ pub struct Build<'a> {
     cache: &'a Cache,
     progress: Progress,
     identity: Identity,
-    programs: Programs,
+    initramfs: Vec<u8>,
     kernels: Vec<Planned>,
     root: Option<Codec>,
-    firmware: Option<Codec>,
+    firmware: Option<firmware::Planned>,
+    pi_firmware: Option<PiFirmware>,
+    slot: Volume,
+    boards: Vec<&'static str>,
     cmdline: String,
 }
 
 impl<'a> Build<'a> {
-    /// Looks at everything that the configuration names, and decides.
+    /// Looks at everything that the configuration names, and decides. What boots is made here already, in memory:
+    /// so it is known to fit and to be what each board takes before the long work begins.
     ///
     /// # Errors
     /// Where something is missing or cannot work together.
@@ -86,36 +89,45 @@ impl<'a> Build<'a> {
         cache: &'a Cache,
         progress: Progress,
     ) -> Result<Self> {
-        let programs = plan::programs(&config.initramfs)?;
-        let mut kernels = Vec::new();
-        for section in &config.kernel {
-            kernels.push(plan::kernel(section, config.initramfs.compression, cache, progress)?);
-        }
+        let (programs, archive) = plan::programs(&config.initramfs)?;
+        let looked = plan::look(config, &programs)?;
         let read: Vec<_> =
-            kernels.iter().map(|p| (p.kernel.release.as_str(), &p.kernel.config)).collect();
-        let firmware = config.firmware.as_ref();
-        let firmware = firmware
-            .map(|firmware| squashfs::choose("firmware.squashfs", firmware.compression, &read))
-            .transpose()?;
+            looked.iter().map(|one| (one.look.release.as_str(), &one.look.config)).collect();
         let root = config.root.as_ref().map(|root| plan::root_codec(root, &read)).transpose()?;
         let identity = Identity::of(&config.name);
-        let boot = Boot {
-            data: &disk::data_name(config.disk.table, &identity),
-            revision: config.revision.id.as_str(),
-            has_root: root.is_some(),
-            two_machines: programs.two_machines(),
-        };
-        let cmdline = slot::cmdline(&config.disk, &boot)?;
+        let cmdline = cmdline(
+            &config.disk,
+            &Boot {
+                data: &crate::disk::data_name(config.disk.table, &identity),
+                revision: config.revision.id.as_str(),
+                has_root: root.is_some(),
+                two_machines: programs.two_machines(),
+            },
+        )?;
+        let pi_firmware = slot::firmware(config, progress)?;
+        let firmware = config.firmware.as_ref();
+        let firmware = firmware.map(|section| firmware::plan(section, &read)).transpose()?;
+        let mut kernels = Vec::new();
+        for (index, one) in looked.into_iter().enumerate() {
+            kernels.push(one.prepare(config, index, cache, progress)?);
+        }
+        let initramfs = compress::archive(config.initramfs.compression, &archive)?;
+        let slot =
+            slot::slot(config, &identity, &initramfs, &kernels, &cmdline, pi_firmware.as_ref())?;
+        let boards = slot::check(config, &identity, &slot, pi_firmware.as_ref(), progress)?;
         Ok(Self {
             config,
             out,
             cache,
             progress,
             identity,
-            programs,
+            initramfs,
             kernels,
             root,
             firmware,
+            pi_firmware,
+            slot,
+            boards,
             cmdline,
         })
     }
@@ -127,53 +139,40 @@ impl<'a> Build<'a> {
     pub fn make(&self, disk: bool) -> Result<Report> {
         fs::create_dir_all(self.out)
             .with_context(|| format!("cannot make directory {}", self.out.display()))?;
-        let mut files = vec![self.initramfs()?];
+        let mut files = vec![self.write("initramfs", &self.initramfs)?];
         let mut images = Vec::new();
         for planned in &self.kernels {
-            files.extend(self.kernel(planned)?);
+            let release = &planned.kernel.release;
+            let vmlinuz = self.out.join(format!("vmlinuz_{release}"));
+            fs::copy(&planned.kernel.vmlinuz, &vmlinuz)
+                .with_context(|| format!("cannot write {}", vmlinuz.display()))?;
+            files.push(vmlinuz);
+            files.push(self.write(&format!("early_{release}"), &planned.early)?);
             images.push(self.modules(planned)?);
         }
         images.extend(self.firmware()?);
         images.extend(self.root()?);
-        let slot = self.slot(&files)?;
-        let plan = slot.plan()?;
-        let letter = plan.offset_of(slot::CMDLINE).context("no cmdline.txt")? + slot::LETTER_AT;
+        let letter = self.slot.plan()?.offset_of(CMDLINE).context("no cmdline.txt")? + LETTER_AT;
         let directory = self.out.join("revision");
         // so that whoever installs or checks the slot's volume finds the byte
-        let keys = [("slot_letter", letter.to_string())];
+        let mut keys = vec![("slot_letter", letter.to_string())];
+        if !self.boards.is_empty() {
+            keys.push(("boards", self.boards.join(",")));
+        }
         revision::write(&directory, &self.config.revision, &keys, &images)?;
         files.extend(images);
         files.push(directory.join(bootsel::manifest::NAME));
         if disk {
-            files.push(self.disk(&directory, &slot, letter)?);
+            files.extend(self.disk(&directory, letter)?);
         }
         self.report(files)
     }
 
-    fn initramfs(&self) -> Result<PathBuf> {
-        let archive = initramfs::archive(&self.programs)?;
-        self.pack("initramfs", &archive)
-    }
-
-    fn pack(&self, name: &str, archive: &crate::cpio::Archive) -> Result<PathBuf> {
-        let step = self.progress.step(name, 0);
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.out.join(name);
-        let plain = archive.to_bytes();
-        let bytes = compress::archive(self.config.initramfs.compression, &plain)?;
-        fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
-        step.done(&format!("{} of {}", size(bytes.len() as u64), size(plain.len() as u64)));
+        fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        self.progress.note(&format!("{name}: {}", size(bytes.len() as u64)));
         Ok(path)
-    }
-
-    /// Kernel image and early modules.
-    fn kernel(&self, planned: &Planned) -> Result<[PathBuf; 2]> {
-        let release = &planned.kernel.release;
-        let vmlinuz = self.out.join(format!("vmlinuz_{release}"));
-        fs::copy(&planned.kernel.vmlinuz, &vmlinuz)
-            .with_context(|| format!("cannot write {}", vmlinuz.display()))?;
-        let directory = planned.kernel.modules.join(release);
-        let archive = early::archive(&directory, release, &planned.early)?;
-        Ok([vmlinuz, self.pack(&format!("early_{release}"), &archive)?])
     }
 
     fn options(&self, codec: Codec) -> Options {
@@ -192,13 +191,10 @@ impl<'a> Build<'a> {
     }
 
     fn firmware(&self) -> Result<Option<PathBuf>> {
-        let (Some(section), Some(codec)) = (&self.config.firmware, self.firmware) else {
-            return Ok(None);
-        };
+        let Some(planned) = &self.firmware else { return Ok(None) };
         let path = self.out.join(bootsel::manifest::FIRMWARE);
-        let mut tree = Tree::default();
-        section.directories.iter().try_for_each(|directory| tree.add(directory))?;
-        squashfs::write(&tree, self.options(codec), &path, self.cache, self.progress)?;
+        let options = self.options(planned.codec);
+        squashfs::write(&planned.tree, options, &path, self.cache, self.progress)?;
         Ok(Some(path))
     }
 
@@ -233,82 +229,6 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// The volume of both slots. `files` are the initramfs, then kernel and early modules of each kernel.
-    fn slot(&self, files: &[PathBuf]) -> Result<Volume> {
-        let file = |path: &Path| -> Result<Content> {
-            Ok(Content::File(path.to_owned(), fs::metadata(path)?.len()))
-        };
-        let (initramfs, kernels) = files.split_first().context("no initramfs")?;
-        let line = format!("{}\n", self.cmdline).into_bytes();
-        let releases = self.kernels.iter().map(|planned| planned.kernel.release.as_str());
-        let mut content = vec![
-            (slot::CMDLINE.to_owned(), Content::Bytes(line)),
-            (slot::KERNELS.to_owned(), slot::kernels_txt(releases)),
-            (slot::INITRAMFS.to_owned(), file(initramfs)?),
-        ];
-        for (index, pair) in kernels.chunks(2).enumerate() {
-            let (vmlinuz, early) = slot::names(index);
-            content.push((vmlinuz, file(&pair[0])?));
-            content.push((early, file(&pair[1])?));
-        }
-        Ok(Volume {
-            label: disk::SLOT_LABEL.to_owned(),
-            id: self.identity.volumes[1],
-            kind: Kind::Fat32,
-            bytes: self.config.disk.slot_size.0,
-            // the volume is installed at either place; no boot loader of ours looks at it
-            hidden: 0,
-            files: content,
-        })
-    }
-
-    fn disk(&self, revision: &Path, slot: &Volume, letter: u64) -> Result<PathBuf> {
-        let out = self.out.join(format!("{}.img", self.config.name));
-        let staging = tempfile::tempdir_in(self.out).context("cannot make a staging directory")?;
-        let content = stage(staging.path(), revision, self.config.revision.id.as_str())?;
-        let least = self.config.disk.data_size.map_or(0, |size| size.0);
-        let bytes = ext4::size_for(content).max(least);
-        let [bootsel_size, slot_size] =
-            [self.config.disk.bootsel_size.0, self.config.disk.slot_size.0];
-        let layout = Layout::new([bootsel_size, slot_size, slot_size, bytes]);
-        let name = format!("{}.img", self.config.name);
-        let step = self.progress.step(&name, bytes + 2 * slot.plan()?.usage().0);
-        let data = tempfile::NamedTempFile::new_in(self.out)?;
-        ext4::Filesystem {
-            label: disk::NAMES[3],
-            uuid: &self.identity.data.to_string(),
-            hash_seed: &self.identity.hash_seed.to_string(),
-            staging: staging.path(),
-            zeros: &[LOG],
-        }
-        .make(data.path(), bytes)?;
-        let bootsel = Volume {
-            label: disk::NAMES[0].to_owned(),
-            id: self.identity.volumes[0],
-            kind: Kind::Fat16,
-            bytes: bootsel_size,
-            hidden: u32::try_from(layout.partitions[0].0 / crate::fat::SECTOR)?,
-            files: Vec::new(),
-        };
-        let disk = Disk {
-            table: self.config.disk.table,
-            identity: &self.identity,
-            layout,
-            bootsel: bootsel.plan()?,
-            slot: slot.plan()?,
-            letter,
-            data: data.path(),
-        };
-        disk.write(&out, |bytes| step.advance(bytes))?;
-        let (used, room) = disk.slot.usage();
-        step.done(&format!("{}, slots {} % full", size(layout.bytes), used * 100 / room));
-        if used > room / 4 * 3 {
-            // they never grow in the field, and the next kernel is larger
-            self.progress.note("warning: boot partitions are more than 75 % full: disk.slot_size");
-        }
-        Ok(out)
-    }
-
     fn report(&self, files: Vec<PathBuf>) -> Result<Report> {
         let made = |path: PathBuf| -> Result<Made> {
             let (hash, bytes) = hash_file(&path)?;
@@ -318,24 +238,9 @@ impl<'a> Build<'a> {
             name: self.config.name.clone(),
             revision: self.config.revision.id.to_string(),
             kernels: self.kernels.iter().map(|planned| planned.kernel.release.clone()).collect(),
+            boards: self.boards.clone(),
             cmdline: self.cmdline.clone(),
             files: files.into_iter().map(made).collect::<Result<_>>()?,
         })
     }
-}
-
-/// Lays out the data partition; bytes of its files.
-fn stage(staging: &Path, revision: &Path, id: &str) -> Result<u64> {
-    let pivot = staging.join("pivot");
-    let target = pivot.join("revisions").join(id);
-    for directory in [&target, &pivot.join("state"), &pivot.join("log")] {
-        fs::create_dir_all(directory)?;
-    }
-    for entry in fs::read_dir(revision)? {
-        let entry = entry?;
-        revision::link(&entry.path(), &target.join(entry.file_name()))?;
-    }
-    let mut tree = Tree::default();
-    tree.add(staging)?;
-    Ok(tree.bytes())
 }

@@ -45,6 +45,12 @@ pub enum Command {
     Firmware(Firmware),
     /// Show what is in a disk image, initramfs, program, manifest, revision or squashfs file
     Inspect(Inspect),
+    /// Show what each Raspberry Pi would boot from a disk image
+    Boards(Look),
+    /// Look for what a board would stop at: exit code 1 where there is an error, 0 with warnings alone
+    Lint(Look),
+    /// Write a disk image to an SD card, a USB stick or another disk
+    Flash(Flash),
 }
 
 /// `build` and `revision`
@@ -64,7 +70,7 @@ pub struct Build {
 /// `initramfs`
 #[derive(Debug, Args)]
 pub struct Initramfs {
-    /// A program to be PID 1, once per machine (AArch64, ARM); default: the workspace's release build
+    /// A program to be PID 1, once per machine (AArch64, ARM); default: what `cargo device` built
     #[arg(long, value_name = "FILE")]
     pub init: Vec<PathBuf>,
     /// Whose program is /init
@@ -155,6 +161,43 @@ pub struct Inspect {
     /// What to look at
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `flash`
+#[derive(Debug, Args)]
+pub struct Flash {
+    /// A disk image, plain or as .zst, .xz or .gz
+    #[arg(value_name = "IMAGE")]
+    pub image: PathBuf,
+    /// The whole disk that is overwritten, such as /dev/sdb or /dev/mmcblk0
+    #[arg(value_name = "DEVICE")]
+    pub device: PathBuf,
+    /// Write a disk that is not removable, or a regular file; never one that is in use
+    #[arg(long)]
+    pub force: bool,
+    /// Do not read back what was written
+    #[arg(long)]
+    pub no_verify: bool,
+    /// The block map; default: IMAGE.bmap, also without .zst, .xz and .img
+    #[arg(long, value_name = "FILE")]
+    pub bmap: Option<PathBuf>,
+    /// Write all of the image, also what its block map leaves out
+    #[arg(long, conflicts_with = "bmap")]
+    pub no_bmap: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `boards` and `lint`
+#[derive(Debug, Args)]
+pub struct Look {
+    /// A disk image
+    #[arg(value_name = "IMAGE")]
+    pub image: PathBuf,
     /// As JSON
     #[arg(long)]
     pub json: bool,

@@ -3,6 +3,8 @@
 //!
 //! Keys that are not known are refused, and relative paths are relative to the file's own directory.
 
+mod rpi;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,10 +12,12 @@ use anyhow::{Context, Result, bail, ensure};
 use bootsel::manifest::RevisionId;
 use serde::Deserialize;
 
+use crate::artifact::Output;
 use crate::compress::Compression;
 use crate::initramfs::Arch;
 use crate::machines::Machine;
 use crate::squashfs::{Codec, Writer};
+pub use rpi::{KernelFile, Rpi, Variant};
 
 /// All of a configuration file.
 #[derive(Debug, Deserialize)]
@@ -30,6 +34,11 @@ pub struct Config {
     pub revision: Revision,
     /// Partitions and the slots' command line.
     pub disk: Disk,
+    /// Absent: the image is not for a Raspberry Pi.
+    pub rpi: Option<Rpi>,
+    /// Compressed copies of the disk image.
+    #[serde(default)]
+    pub output: Output,
     /// What all kernels share.
     #[serde(default)]
     pub initramfs: Initramfs,
@@ -131,8 +140,10 @@ pub struct Initramfs {
 pub struct Kernel {
     /// A Debian package.
     pub package: Option<PathBuf>,
-    /// Or what unpacking one gives: `boot/` and `lib/modules/<release>/`.
+    /// Or what unpacking one gives: `boot/` and `lib/modules/<release>/`; or a checkout of raspberrypi/firmware.
     pub directory: Option<PathBuf>,
+    /// The name on a boot partition of a Raspberry Pi; inferred from the kernel where absent.
+    pub file: Option<KernelFile>,
     /// Whose drivers go into the early set.
     #[serde(default)]
     pub machines: Vec<Machine>,
@@ -147,7 +158,11 @@ pub struct Kernel {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Firmware {
-    /// Each is laid over the ones before it.
+    /// Debian packages.
+    #[serde(default)]
+    pub packages: Vec<PathBuf>,
+    /// Each is laid over the ones before it, and over the packages.
+    #[serde(default)]
     pub directories: Vec<PathBuf>,
     /// Of `firmware.squashfs`.
     pub compression: Option<Codec>,
@@ -253,20 +268,28 @@ impl Config {
         if let Some(init) = &self.initramfs.init {
             ensure!(!init.is_empty(), "initramfs.init: expected at least one program");
         }
+        if let Some(firmware) = &self.firmware {
+            let some = !firmware.packages.is_empty() || !firmware.directories.is_empty();
+            ensure!(some, "firmware: expected packages or directories");
+        }
+        self.output.check()?;
+        rpi::check(self)?;
         crate::squashfs::check_level(self.zstd_level).context("zstd_level")
     }
 
     /// Makes every path absolute or relative to the current directory.
     fn resolve(&mut self, base: &Path) {
         let initramfs = &mut self.initramfs;
-        let firmware = self.firmware.iter_mut().flat_map(|firmware| &mut firmware.directories);
+        let firmware = self.firmware.iter_mut();
+        let firmware = firmware.flat_map(|f| f.packages.iter_mut().chain(&mut f.directories));
+        let rpi = self.rpi.iter_mut().flat_map(|rpi| &mut rpi.firmware);
         let root = self.root.iter_mut();
         let root = root.flat_map(|r| [&mut r.squashfs, &mut r.directory, &mut r.tar]).flatten();
         let kernel = self.kernel.iter_mut();
         let kernel = kernel.flat_map(|k| [&mut k.package, &mut k.directory]).flatten();
         let programs = [&mut initramfs.e2fsck, &mut initramfs.shell].into_iter().flatten();
         let init = initramfs.init.iter_mut().flatten();
-        for path in firmware.chain(root).chain(kernel).chain(programs).chain(init) {
+        for path in firmware.chain(root).chain(kernel).chain(programs).chain(init).chain(rpi) {
             *path = base.join(&path);
         }
     }

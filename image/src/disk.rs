@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -17,6 +18,7 @@ use bootsel::Slot;
 use bootsel::ptable::{gpt, mbr};
 
 use crate::config::Table;
+use crate::ext4;
 use crate::fat::{Plan, SECTOR};
 use crate::identity::Identity;
 
@@ -116,6 +118,21 @@ impl Disk<'_> {
             advance(self.slot.usage().0);
         }
         copy_sparse(self.data, &file, data, advance)
+    }
+
+    /// The parts of the image that have a meaning: all that a card must not keep of what it held before.
+    ///
+    /// # Errors
+    /// Where dumpe2fs is missing or fails.
+    pub fn extents(&self) -> Result<Vec<Range<u64>>> {
+        let [bootsel, a, b, data] = self.layout.partitions.map(|(start, _)| start);
+        // A GPT of before would be a second opinion: sector 1 and the last sectors are written on an MBR disk, too.
+        let (first, last) = (0..ALIGN, self.layout.bytes - ALIGN..self.layout.bytes);
+        let mut extents = vec![first, bootsel..bootsel + self.bootsel.used_bytes(), last];
+        extents.extend([a, b].map(|start| start..start + self.slot.used_bytes()));
+        let data_blocks = ext4::used(self.data)?.into_iter();
+        extents.extend(data_blocks.map(|blocks| data + blocks.start..data + blocks.end));
+        Ok(extents)
     }
 
     fn write_table(&self, file: &File) -> Result<()> {

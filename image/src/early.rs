@@ -139,6 +139,8 @@ mod tests {
             "virtio_pci",
             "virtio_mmio",
             "virtio_blk",
+            "sdhci_pci",
+            "mmc_block",
             "nvme",
             "loop",
             "squashfs",
@@ -147,7 +149,7 @@ mod tests {
         ];
         assert_eq!(names(&wanted), expected);
         assert_eq!(wanted[0].by, "machine raspi");
-        assert!(wanted.iter().filter(|wanted| !wanted.required).count() == 6);
+        assert!(wanted.iter().filter(|wanted| !wanted.required).count() == 9);
     }
 
     #[test]

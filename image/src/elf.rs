@@ -7,7 +7,9 @@ use std::fmt;
 use anyhow::{Context, Result, bail, ensure};
 use object::Endianness;
 use object::elf;
-use object::read::elf::{Dyn, FileHeader, ProgramHeader};
+use object::read::elf::{
+    AttributeReader, AttributesSection, Dyn, FileHeader, ProgramHeader, SectionHeader,
+};
 use serde::Serialize;
 
 /// Alignment that every Arm kernel accepts (CONFIG_ARM64_64K_PAGES is the largest).
@@ -50,6 +52,8 @@ pub struct Facts {
     pub needs_libraries: bool,
     /// The bytes that its PT_LOAD segments take in memory.
     pub memory: u64,
+    /// Of an ARM program: the Tag_CPU_arch of its build attributes, where it has them.
+    pub arm_architecture: Option<u64>,
 }
 
 impl Facts {
@@ -83,6 +87,23 @@ impl Facts {
         );
         Ok(())
     }
+
+    /// Whether the processor of a Raspberry Pi 1 or Zero, an ARM1176, knows the instructions of this ARM program.
+    ///
+    /// # Errors
+    /// Where it was compiled for a newer one, or does not say for which.
+    pub fn check_armv6(&self) -> Result<()> {
+        match self.arm_architecture {
+            // Up to v6KZ, and v6K; number 8 is v6T2 ("Addenda to, and Errata in, the ABI for the Arm Architecture",
+            // Tag_CPU_arch).
+            Some(0..=7 | 9) => Ok(()),
+            Some(other) => bail!(
+                "is compiled for a newer processor than ARMv6 (Tag_CPU_arch {other}): a Raspberry Pi 1 or Zero \
+                 cannot run it"
+            ),
+            None => bail!("does not say for which ARM processor it is compiled (.ARM.attributes)"),
+        }
+    }
 }
 
 fn of<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Facts> {
@@ -100,7 +121,15 @@ fn of<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Facts> {
         interpreter: None,
         needs_libraries: false,
         memory: 0,
+        arm_architecture: None,
     };
+    if facts.machine == Machine::Arm {
+        for section in header.section_headers(endian, bytes)? {
+            if section.sh_type(endian) == elf::SHT_ARM_ATTRIBUTES {
+                facts.arm_architecture = architecture(&section.attributes(endian, bytes)?)?;
+            }
+        }
+    }
     for segment in segments {
         if segment.p_type(endian) == elf::PT_LOAD {
             let (address, offset): (u64, u64) =
@@ -117,6 +146,40 @@ fn of<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> Result<Facts> {
     }
     ensure!(facts.alignment != u64::MAX, "no segment to load: not a program");
     Ok(facts)
+}
+
+/// The newest Tag_CPU_arch of the file and its parts.
+fn architecture<H: FileHeader>(section: &AttributesSection<'_, H>) -> Result<Option<u64>> {
+    let mut newest = None;
+    for vendor in section.subsections()? {
+        let vendor = vendor?;
+        if vendor.vendor() == b"aeabi" {
+            for part in vendor.subsubsections() {
+                newest = newest.max(cpu_arch(part?.attributes())?);
+            }
+        }
+    }
+    Ok(newest)
+}
+
+/// Tag_CPU_arch of one list: tags, each with a number or a string.
+fn cpu_arch(mut attributes: AttributeReader<'_>) -> Result<Option<u64>> {
+    let mut found = None;
+    while let Some(tag) = attributes.read_tag()? {
+        match tag {
+            6 => found = Some(attributes.read_integer()?),
+            // Tag_compatibility has both.
+            32 => {
+                attributes.read_integer()?;
+                attributes.read_string()?;
+            }
+            // Tag_CPU_raw_name, Tag_CPU_name; from 32 on odd numbers are strings.
+            4 | 5 => drop(attributes.read_string()?),
+            33.. if tag % 2 == 1 => drop(attributes.read_string()?),
+            _ => drop(attributes.read_integer()?),
+        }
+    }
+    Ok(found)
 }
 
 /// Small ELF files for tests: one PT_LOAD, and PT_INTERP where `interpreter` is given.
@@ -156,63 +219,50 @@ pub(crate) mod fixture {
         out
     }
 
-    /// The same head as 32-bit ARM.
+    /// The same as 32-bit ARM, compiled for ARMv6 (Tag_CPU_arch 6).
     pub(crate) fn arm() -> Vec<u8> {
+        arm_with(&[&[5], &b"ARM1176JZF-S\0"[..], &[6, 6, 8, 1]].concat())
+    }
+
+    /// With these build attributes of the whole file.
+    pub(crate) fn arm_with(list: &[u8]) -> Vec<u8> {
+        arm_with_section(&attributes(list))
+    }
+
+    /// A section of build attributes: format version, vendor, scope (1 is the whole file), list.
+    pub(crate) fn attributes(list: &[u8]) -> Vec<u8> {
+        let length = |bytes: usize| u32::try_from(bytes).unwrap().to_le_bytes();
+        let file = [&[1], &length(5 + list.len())[..], list].concat();
+        let vendor = [&length(10 + file.len())[..], b"aeabi\0", &file].concat();
+        [b"A", &vendor[..]].concat()
+    }
+
+    /// With this `.ARM.attributes`.
+    pub(crate) fn arm_with_section(section: &[u8]) -> Vec<u8> {
         let mut out = b"\x7fELF\x01\x01\x01".to_vec();
         out.resize(16, 0);
         for half in [2, 40_u16] {
             out.extend(half.to_le_bytes());
         }
-        for word in [1, 0x10000, 52, 0, 0x0500_0200_u32] {
+        for word in [1, 0x10000, 52, 84, 0x0500_0200_u32] {
             out.extend(word.to_le_bytes());
         }
-        for half in [52, 32, 1, 40, 0, 0_u16] {
+        for half in [52, 32, 1, 40, 2, 0_u16] {
             out.extend(half.to_le_bytes());
         }
         for word in [1, 0, 0x10000, 0x10000, 84, 84, 5, 0x10000_u32] {
             out.extend(word.to_le_bytes());
         }
+        // Section headers: the null one, and the attributes behind it.
+        out.resize(124, 0);
+        let size = u32::try_from(section.len()).unwrap();
+        for word in [0, elf::SHT_ARM_ATTRIBUTES.0, 0, 0, 164, size, 0, 0, 1, 0] {
+            out.extend(word.to_le_bytes());
+        }
+        out.extend(section);
         out
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn refusal(bytes: &[u8]) -> String {
-        match Facts::read(bytes) {
-            Ok(facts) => facts.check().unwrap_err().to_string(),
-            Err(error) => error.to_string(),
-        }
-    }
-
-    #[test]
-    fn aligned_static_program() {
-        let facts = Facts::read(&fixture::aarch64(0x10000, None)).unwrap();
-        assert_eq!(facts.machine, Machine::Aarch64);
-        facts.check().unwrap();
-        let facts = Facts::read(&fixture::arm()).unwrap();
-        assert_eq!(facts.machine, Machine::Arm);
-        facts.check().unwrap();
-    }
-
-    #[test]
-    fn refused_programs() {
-        assert!(refusal(&fixture::aarch64(0x1000, None)).contains("max-page-size=65536"));
-        let dynamic = fixture::aarch64(0x10000, Some("/lib/ld-linux-aarch64.so.1"));
-        assert!(refusal(&dynamic).contains("/lib/ld-linux-aarch64.so.1"));
-        assert_eq!(refusal(b"#!/bin/sh\n"), "not an ELF file");
-        assert_eq!(refusal(b""), "not an ELF file");
-        assert_eq!(refusal(b"\x7fELF\x02\x01\x01"), "not an ELF file");
-    }
-
-    #[test]
-    fn cut_short_anywhere_is_no_panic() {
-        let whole = fixture::aarch64(0x10000, Some("/lib/ld.so"));
-        for length in 0..whole.len() {
-            let _ = Facts::read(&whole[..length]);
-        }
-    }
-}
+mod tests;

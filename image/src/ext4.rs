@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -196,6 +197,41 @@ pub fn request(image: &Path, at: u64, request: &str) -> Result<String> {
     debugfs(command.arg("-R").arg(request).arg(place))
 }
 
+/// The blocks in use, in bytes: metadata, the journal, directories and files. All of their bytes count, zeros too:
+/// a stale inode table or bitmap is damage, and the journal of an earlier image of the same name has the same UUID
+/// and the same sequence numbers, so that its blocks would be replayed.
+///
+/// # Errors
+/// Where dumpe2fs is missing or fails, or its free blocks do not add up.
+pub fn used(image: &Path) -> Result<Vec<Range<u64>>> {
+    let mut command = quiet("dumpe2fs")?;
+    let output = tool::run(command.arg(image)).context("cannot list the blocks in use")?;
+    used_blocks(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Of what dumpe2fs prints: a header, then `  Free blocks: 6465-32767, 40000` for each group.
+fn used_blocks(text: &str) -> Result<Vec<Range<u64>>> {
+    let field = |name: &str| -> Result<u64> {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        value.and_then(|value| value.parse().ok()).with_context(|| format!("dumpe2fs: no {name}"))
+    };
+    let (blocks, block) = (field("Block count:")?, field("Block size:")?);
+    let (mut used, mut next, mut free) = (Vec::new(), 0, 0);
+    let lists = text.lines().filter_map(|line| line.strip_prefix("  Free blocks:"));
+    for list in lists.flat_map(|list| list.split(',')).map(str::trim).filter(|l| !l.is_empty()) {
+        let (first, last) = list.split_once('-').unwrap_or((list, list));
+        let number = |text: &str| text.parse().with_context(|| format!("dumpe2fs: {list:?}"));
+        let (first, last): (u64, u64) = (number(first)?, number(last)?);
+        ensure!(next <= first && first <= last && last < blocks, "dumpe2fs: free blocks {list}");
+        used.push(next * block..first * block);
+        (next, free) = (last + 1, free + last + 1 - first);
+    }
+    used.push(next * block..blocks * block);
+    let expected = field("Free blocks:")?;
+    ensure!(free == expected, "dumpe2fs lists {free} of {expected} free blocks");
+    Ok(used)
+}
+
 /// Writes zeros over the blocks of a file, which stay its own: data blocks have no checksums in ext4.
 fn zero(image: &Path, file: &Preallocated) -> Result<()> {
     let listed = request(image, 0, &format!("blocks /{}", file.path))?;
@@ -216,6 +252,26 @@ fn zero(image: &Path, file: &Preallocated) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "it is a list of ranges")]
+    fn blocks_in_use() {
+        let text = |groups: &str| {
+            let head = "Block count:              100\nFree blocks:              6\n";
+            format!("{head}Block size:               4096\n{groups}")
+        };
+        let groups = "  Free blocks: 10-12, 14\n  Free blocks: \n  Free blocks: 98-99\n";
+        let blocks = [0..10, 13..14, 15..98, 100..100].map(|r| r.start * 4096..r.end * 4096);
+        assert_eq!(used_blocks(&text(groups)).unwrap(), blocks);
+        for wrong in ["", "  Free blocks: 10-14\n", "  Free blocks: 10-x\n"] {
+            assert!(used_blocks(&text(wrong)).is_err(), "{wrong}");
+        }
+        for wrong in ["  Free blocks: 95-100\n", "  Free blocks: 9-11, 9-11\n"] {
+            assert!(used_blocks(&text(wrong)).unwrap_err().to_string().contains("free blocks"));
+        }
+        let full = text("").replace("        6", "        0");
+        assert_eq!(used_blocks(&full).unwrap(), [0..409_600]);
+    }
 
     #[test]
     fn room_for_content_and_journal() {

@@ -28,13 +28,27 @@ const ATTRIBUTE_LABEL: u8 = 0x08;
 const ATTRIBUTE_DIRECTORY: u8 = 0x10;
 const ATTRIBUTE_ARCHIVE: u8 = 0x20;
 
-/// FAT16 or FAT32: not a choice, it follows from the number of clusters.
+/// FAT12, FAT16 or FAT32: not a choice, it follows from the number of clusters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// Fewer. Read here and never written: the boot ROMs up to Pi 3 were seen not to start from it.
+    Fat12,
     /// 4,085 to 65,524 clusters.
     Fat16,
     /// More.
     Fat32,
+}
+
+impl Kind {
+    /// Bits of an entry in the file allocation table, as the name says.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::Fat12 => 12,
+            Self::Fat16 => 16,
+            Self::Fat32 => 32,
+        }
+    }
 }
 
 /// Content of a file.
@@ -197,6 +211,13 @@ impl<'a> Plan<'a> {
         (u64::from(self.free - 2) * cluster, u64::from(self.geometry.clusters) * cluster)
     }
 
+    /// Bytes of the volume that have a meaning: boot sectors, both tables, directories and files, which lie one
+    /// after the other. What follows are free clusters.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.geometry.offset(self.free)
+    }
+
     /// Where in the volume the file begins, in bytes.
     #[must_use]
     pub fn offset_of(&self, path: &str) -> Option<u64> {
@@ -269,7 +290,7 @@ impl<'a> Plan<'a> {
     /// One file allocation table, to its last sector.
     fn table(&self) -> Vec<u8> {
         let (end, media, clean) = match self.volume.kind {
-            Kind::Fat16 => (0xffff, 0xfff8, 0xffff),
+            Kind::Fat12 | Kind::Fat16 => (0xffff, 0xfff8, 0xffff),
             Kind::Fat32 => (0x0fff_ffff, 0x0fff_fff8, 0x0fff_ffff),
         };
         let mut chain: Vec<u32> = vec![media, clean];
@@ -278,7 +299,7 @@ impl<'a> Plan<'a> {
             chain.push(end);
         }
         let mut bytes: Vec<u8> = match self.volume.kind {
-            Kind::Fat16 => {
+            Kind::Fat12 | Kind::Fat16 => {
                 chain.iter().flat_map(|next| next.to_le_bytes().into_iter().take(2)).collect()
             }
             Kind::Fat32 => chain.iter().flat_map(|next| next.to_le_bytes()).collect(),

@@ -13,8 +13,9 @@ use serde::Deserialize;
 use crate::cpio::Archive;
 use crate::elf::{Facts, Machine};
 
-/// Where the release build of the workspace puts the program.
+/// Where the release build of the workspace puts the AArch64 program and the ARMv6 one.
 const BUILT: &str = "aarch64-unknown-linux-musl/release/init";
+const BUILT_ARMV6: &str = "arm-unknown-linux-musleabi/release/init";
 
 /// Which machine's program is /init.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
@@ -48,22 +49,32 @@ impl Programs {
     }
 }
 
-/// The release build of the workspace that the current directory is in.
+/// The release build of the workspace that the current directory is in: the program that is to be /init, and the ARMv6
+/// one beside it where there is one.
 ///
 /// # Errors
-/// Says how to make one where there is none.
-pub fn built() -> Result<PathBuf> {
+/// Says how to make them where there is none.
+pub fn built(arch: Arch) -> Result<Vec<PathBuf>> {
     let given = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let here = std::env::current_dir().context("there is no current directory")?;
     let above = here.ancestors().map(|directory| directory.join("target"));
-    let places: Vec<PathBuf> = given.into_iter().chain(above).map(|t| t.join(BUILT)).collect();
-    let found = places.iter().find(|program| program.is_file()).cloned();
+    built_in(&given.into_iter().chain(above).collect::<Vec<_>>(), arch)
+}
+
+fn built_in(targets: &[PathBuf], arch: Arch) -> Result<Vec<PathBuf>> {
+    let names: &[_] = match arch {
+        Arch::Aarch64 => &[BUILT, BUILT_ARMV6],
+        Arch::Armv6 => &[BUILT_ARMV6],
+    };
+    let program = |target: &PathBuf, name| Some(target.join(name)).filter(|path| path.is_file());
+    let found = targets.iter().find(|target| program(target, names[0]).is_some());
+    let found = found.map(|target| names.iter().filter_map(|name| program(target, name)).collect());
     found.with_context(|| {
+        let place = targets.first().map_or(PathBuf::from(names[0]), |target| target.join(names[0]));
         format!(
-            "no init program given, and none built: looked for {}; build it with\n  \
-             cargo build --release -p pivot --target aarch64-unknown-linux-musl\n\
-             or name one (--init, or initramfs.init in the configuration)",
-            places.first().unwrap_or(&PathBuf::from(BUILT)).display()
+            "no init program given, and none built: looked for {}; build AArch64's and ARMv6's with\n  \
+             cargo device\nor name one (--init, or initramfs.init in the configuration)",
+            place.display()
         )
     })
 }
@@ -81,10 +92,10 @@ pub fn archive(programs: &Programs) -> Result<Archive> {
     archive.character_device("dev/console", 0o600, (5, 1));
     archive.character_device("dev/null", 0o666, (1, 3));
     for path in &programs.init {
-        let (data, machine) = program(path)?;
-        let place = place(programs.arch, machine).with_context(|| path.display().to_string())?;
+        let (data, facts) = program(path)?;
+        let place = place(programs.arch, &facts).with_context(|| path.display().to_string())?;
         if archive.contains(place) {
-            bail!("{}: a second {machine} init, there is one already", path.display());
+            bail!("{}: a second {} init, there is one already", path.display(), facts.machine);
         }
         archive.file(place, 0o755, data);
     }
@@ -107,21 +118,24 @@ pub fn archive(programs: &Programs) -> Result<Archive> {
 }
 
 /// A program's bytes, when it can run from an initramfs.
-fn program(path: &Path) -> Result<(Vec<u8>, Machine)> {
+fn program(path: &Path) -> Result<(Vec<u8>, Facts)> {
     let data = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let facts = Facts::read(&data).with_context(|| path.display().to_string())?;
     facts.check().with_context(|| path.display().to_string())?;
-    Ok((data, facts.machine))
+    Ok((data, facts))
 }
 
-fn place(arch: Arch, machine: Machine) -> Result<&'static str> {
-    match (arch, machine) {
+fn place(arch: Arch, facts: &Facts) -> Result<&'static str> {
+    if facts.machine == Machine::Arm {
+        facts.check_armv6()?;
+    }
+    match (arch, facts.machine) {
         (Arch::Aarch64, Machine::Aarch64) | (Arch::Armv6, Machine::Arm) => Ok("init"),
         (Arch::Aarch64, Machine::Arm) => Ok("sbin/init"),
         (Arch::Armv6, Machine::Aarch64) => {
             bail!("an AArch64 init has no place in an initramfs for armv6 only")
         }
-        (_, Machine::Other(_)) => bail!("is for {machine}: expected AArch64 or ARM"),
+        (_, Machine::Other(_)) => bail!("is for {}: expected AArch64 or ARM", facts.machine),
     }
 }
 
@@ -171,11 +185,13 @@ mod tests {
         let aarch64 = files.add("aarch64", &fixture::aarch64(0x10000, None));
         let small = files.add("small", &fixture::aarch64(0x1000, None));
         let script = files.add("script", b"#!/bin/sh\n");
+        let armv7 = files.add("armv7", &fixture::arm_with(&[6, 10]));
         let with = |init: &[&PathBuf]| Programs {
             init: init.iter().map(|path| (*path).clone()).collect(),
             ..Programs::default()
         };
         refused(&with(&[&arm]), "--arch armv6");
+        refused(&with(&[&armv7, &aarch64]), "armv7: is compiled for a newer processor than ARMv6");
         refused(&with(&[]), "no init program given");
         refused(&with(&[&aarch64, &aarch64]), "a second AArch64 init");
         refused(&with(&[&small]), "small: segments are aligned to 0x1000");
@@ -183,5 +199,23 @@ mod tests {
         refused(&with(&[&PathBuf::from("/no/such")]), "cannot read /no/such");
         refused(&Programs { arch: Arch::Armv6, ..with(&[&aarch64]) }, "armv6 only");
         refused(&Programs { e2fsck: Some(small), ..with(&[&aarch64]) }, "small: segments");
+    }
+
+    #[test]
+    fn built_programs_are_found() {
+        let files = Files::new();
+        let targets = [files.0.path().join("none"), files.0.path().join("target")];
+        let [aarch64, armv6] = [BUILT, BUILT_ARMV6].map(|name| targets[1].join(name));
+        for path in [&aarch64, &armv6] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+        }
+        let error = built_in(&targets, Arch::Aarch64).unwrap_err().to_string();
+        assert!(error.contains("none/aarch64-") && error.contains("cargo device"), "{error}");
+        fs::write(&armv6, "").unwrap();
+        assert!(built_in(&targets, Arch::Aarch64).is_err());
+        assert_eq!(built_in(&targets, Arch::Armv6).unwrap(), std::slice::from_ref(&armv6));
+        fs::write(&aarch64, "").unwrap();
+        assert_eq!(built_in(&targets, Arch::Aarch64).unwrap(), [aarch64, armv6.clone()]);
+        assert_eq!(built_in(&targets, Arch::Armv6).unwrap(), [armv6]);
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `inspect`: what is in a file that was built here, or that a device is about to get.
 
-mod archive;
-mod disk;
+pub(crate) mod archive;
+pub(crate) mod disk;
 mod text;
 
 use std::fs::{self, File};

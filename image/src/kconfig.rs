@@ -13,7 +13,10 @@ use crate::squashfs::Codec;
 pub struct Kconfig {
     built_in: BTreeSet<String>,
     modules: BTreeSet<String>,
+    assumed: bool,
 }
+
+const ASSUMED: &str = "# assumed: neither a file nor the kernel says how it was built";
 
 impl Kconfig {
     /// Reads the file.
@@ -30,7 +33,7 @@ impl Kconfig {
     /// Parses its text; lines of any other form say nothing.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let mut config = Self::default();
+        let mut config = Self { assumed: text.starts_with(ASSUMED), ..Self::default() };
         for line in text.lines() {
             match line.trim_end().split_once('=') {
                 Some((name, "y")) => config.built_in.insert(name.to_owned()),
@@ -39,6 +42,29 @@ impl Kconfig {
             };
         }
         config
+    }
+
+    /// A configuration for a kernel that does not say how it was built: what the makers of the Raspberry Pi build in
+    /// since 5.10 (raspberrypi/linux: arch/arm/configs/bcm2711_defconfig and the kernel's own defaults), less of
+    /// it where their kernels differ.
+    #[must_use]
+    pub fn assumed(release: &str) -> String {
+        let processor = if release.contains("-v7l") {
+            "CONFIG_CPU_V7=y\nCONFIG_ARM_LPAE=y\n"
+        } else if release.contains("-v7") {
+            "CONFIG_CPU_V7=y\n"
+        } else {
+            "CONFIG_CPU_V6=y\n"
+        };
+        let options = ["SQUASHFS", "SQUASHFS_ZLIB", "SQUASHFS_XZ", "RD_ZSTD", "RD_LZ4"];
+        let lines: String = options.iter().map(|name| format!("CONFIG_{name}=y\n")).collect();
+        format!("{ASSUMED}\n{processor}{lines}")
+    }
+
+    /// Whether this is [`Kconfig::assumed`].
+    #[must_use]
+    pub fn is_assumed(&self) -> bool {
+        self.assumed
     }
 
     /// Whether the option is `y`.
@@ -74,6 +100,14 @@ mod tests {
         assert!(config.reads(Codec::Zstd) && config.reads(Codec::Xz) && config.reads(Codec::Gzip));
         assert!(!config.reads(Codec::Lz4));
         assert!(config.enabled("CONFIG_SQUASHFS") && !config.built_in("CONFIG_SQUASHFS"));
+    }
+
+    #[test]
+    fn assumed_of_a_vendor_kernel() {
+        let config = Kconfig::parse(&Kconfig::assumed("6.6.31-v7l+"));
+        assert!(config.is_assumed() && config.built_in("CONFIG_ARM_LPAE"));
+        assert!(config.reads(Codec::Xz) && !config.reads(Codec::Zstd));
+        assert!(!Kconfig::parse("CONFIG_ARM=y").is_assumed());
     }
 
     #[test]

@@ -1,45 +1,133 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A kernel as a distribution packages it: its image, its configuration, and its modules made ready: plain
-//! .ko files (signatures stay, they are at the end of the plain file) with the index files of depmod, which
-//! packages do not carry, and the lists that init loads by.
+//! A kernel as a distribution or the Raspberry Pi's makers ship it, made ready: its image, its configuration,
+//! its device trees, and its modules unpacked, with the lists that init loads by.
 
-use std::fs;
+pub mod image;
+mod modules;
+mod source;
+
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::cache::Cache;
-use crate::compress::{self, Compression};
+use crate::compress::Compression;
 use crate::deb;
 use crate::early;
 use crate::kconfig::Kconfig;
 use crate::load::{Line, Resolver};
 use crate::machines::Machine;
 use crate::progress::Progress;
-use crate::tool;
 use crate::tree::{hash_file, hex};
+use image::Kind;
+
+/// Debian's names for the architectures that pivot runs on.
+const ARCHITECTURES: [&str; 3] = ["arm64", "armhf", "armel"];
 
 /// Where a kernel comes from.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// A Debian package.
     Package(PathBuf),
-    /// A directory with `boot/` and `lib/modules/<release>/`.
-    Directory(PathBuf),
+    /// A directory with `boot/` and `lib/modules/<release>/`, or a checkout of raspberrypi/firmware; and the
+    /// name of the kernel's file in `boot/`, where there are several.
+    Directory(PathBuf, Option<&'static str>),
 }
 
 impl Source {
     /// By what is at this path.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        if path.is_dir() { Self::Directory(path.into()) } else { Self::Package(path.into()) }
+        if path.is_dir() { Self::Directory(path.into(), None) } else { Self::Package(path.into()) }
     }
 
-    fn path(&self) -> &Path {
-        let (Self::Package(path) | Self::Directory(path)) = self;
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        let (Self::Package(path) | Self::Directory(path, _)) = self;
         path
     }
+}
+
+/// What can be known of a kernel within a moment.
+#[derive(Debug)]
+pub struct Look {
+    /// What `uname -r` says.
+    pub release: String,
+    /// What its image is; none where it is nothing that is known here.
+    pub kind: Option<Kind>,
+    /// Its configuration.
+    pub config: Kconfig,
+}
+
+impl Look {
+    /// Looks at a kernel without unpacking its modules.
+    ///
+    /// # Errors
+    /// Names what is missing from the package or directory; where the package is for another architecture.
+    pub fn at(source: &Source) -> Result<Self> {
+        match source {
+            Source::Package(package) => Self::in_package(package),
+            Source::Directory(directory, file) => {
+                let parts = source::find(directory, *file)?;
+                let mut head = Vec::new();
+                File::open(&parts.image)
+                    .and_then(|file| file.take(image::HEAD as u64).read_to_end(&mut head))
+                    .with_context(|| format!("cannot read {}", parts.image.display()))?;
+                let config = Kconfig::parse(&parts.config()?);
+                Ok(Self { kind: Kind::of(&head), config, release: parts.release })
+            }
+        }
+    }
+
+    fn in_package(package: &Path) -> Result<Self> {
+        check_architecture(package)?;
+        let (mut release, mut kind, mut config) = (None, None, None);
+        deb::look(package, |path, data| {
+            if let Some(found) = release_of(path, "vmlinuz") {
+                let mut head = Vec::new();
+                data.take(image::HEAD as u64).read_to_end(&mut head)?;
+                (release, kind) = (Some(found), Kind::of(&head));
+            } else if release_of(path, "config").is_some() {
+                let mut text = Vec::new();
+                data.read_to_end(&mut text)?;
+                config = Some(Kconfig::parse(&String::from_utf8_lossy(&text)));
+            }
+            Ok(release.is_none() || config.is_none())
+        })?;
+        let missing = |what: &str| format!("{}: no boot/{what}-RELEASE in it", package.display());
+        Ok(Self {
+            release: release.with_context(|| missing("vmlinuz"))?,
+            kind,
+            config: config.with_context(|| missing("config"))?,
+        })
+    }
+}
+
+/// The release in `boot/<kind>-<release>` or `usr/lib/modules/<release>/<kind>`.
+fn release_of(path: &Path, kind: &str) -> Option<String> {
+    let name = file_name(path);
+    let directory = path.parent()?;
+    if directory == Path::new("boot") {
+        return Some(name.strip_prefix(kind)?.strip_prefix('-')?.to_owned());
+    }
+    let modules = directory.parent()?;
+    let in_modules = modules == Path::new("usr/lib/modules") || modules == Path::new("lib/modules");
+    (in_modules && name == kind).then(|| file_name(directory))
+}
+
+fn check_architecture(package: &Path) -> Result<()> {
+    let architecture = deb::architecture(package)?;
+    ensure!(
+        ARCHITECTURES.contains(&architecture.as_str()),
+        "{} is for {architecture}: expected a kernel for {}",
+        package.display(),
+        ARCHITECTURES.join(", ")
+    );
+    Ok(())
 }
 
 /// A kernel ready to be built from.
@@ -53,6 +141,10 @@ pub struct Kernel {
     pub config: Kconfig,
     /// Holds a directory `<release>` with the modules, ready.
     pub modules: PathBuf,
+    /// Holds the device trees of Raspberry Pis.
+    pub dtbs: PathBuf,
+    /// Holds overlays for them.
+    pub overlays: PathBuf,
     // deletes the prepared tree where no cache keeps it
     _temporary: Option<TempDir>,
 }
@@ -64,9 +156,9 @@ impl Kernel {
     /// Names what is missing from the package or directory.
     pub fn open(source: &Source, cache: &Cache, progress: Progress) -> Result<Self> {
         match source {
-            Source::Directory(directory) => {
+            Source::Directory(directory, file) => {
                 let temporary = TempDir::new().context("cannot make a temporary directory")?;
-                prepare(directory, temporary.path(), progress)?;
+                prepare(directory, *file, temporary.path(), progress)?;
                 Self::ready(source.path(), temporary.path().to_owned(), Some(temporary))
             }
             Source::Package(package) => Self::from_package(package, cache, progress),
@@ -74,7 +166,8 @@ impl Kernel {
     }
 
     fn from_package(package: &Path, cache: &Cache, progress: Progress) -> Result<Self> {
-        let key = format!("kernel-2-{}", hex(&hash_file(package)?.0));
+        check_architecture(package)?;
+        let key = format!("kernel-3-{}", hex(&hash_file(package)?.0));
         let cached = cache.path(&key);
         if let Some(directory) = cached.as_ref().filter(|directory| directory.is_dir()) {
             return Self::ready(package, directory.clone(), None);
@@ -93,7 +186,8 @@ impl Kernel {
         deb::unpack(package, &raw, belongs_to_a_kernel)?;
         step.done("done");
         ensure!(raw.is_dir(), "{}: neither boot nor modules in it", package.display());
-        prepare(&raw, &ready, progress).with_context(|| format!("in {}", package.display()))?;
+        prepare(&raw, None, &ready, progress)
+            .with_context(|| format!("in {}", package.display()))?;
         match cached {
             // Whoever is first wins; the other's tree is the same.
             Some(cached) if fs::rename(&ready, &cached).is_ok() || cached.is_dir() => {
@@ -112,38 +206,47 @@ impl Kernel {
         early::resolve(&resolver, &self.release, machines, names)
     }
 
-    /// Whether this kernel unpacks an initramfs of this compression.
+    /// As [`reads_archive`].
     ///
     /// # Errors
-    /// Where it cannot, or cannot where several archives follow each other.
+    /// As there.
     pub fn reads_archive(&self, compression: Compression) -> Result<()> {
-        let release = &self.release;
-        if let Some(option) = compression.kernel_option() {
-            ensure!(
-                self.config.built_in(option),
-                "initramfs: kernel {release} cannot read {compression} (it is without {option})"
-            );
-        }
-        // kernel commit 2c484419efc0: an LZ4 archive ended only with the whole initramfs before, and the
-        // early modules after it were never seen
-        ensure!(
-            compression != Compression::Lz4 || version(release) >= (5, 13),
-            "initramfs: kernel {release} does not read anything after an LZ4 archive; use zstd or none"
-        );
-        Ok(())
+        reads_archive(&self.release, &self.config, compression)
     }
 
     /// From a directory that [`prepare`] filled.
-    fn ready(origin: &Path, modules: PathBuf, temporary: Option<TempDir>) -> Result<Self> {
-        let release = release(&modules.join("lib/modules"), origin)?;
+    fn ready(origin: &Path, place: PathBuf, temporary: Option<TempDir>) -> Result<Self> {
+        let release = source::only_release(&place.join("lib/modules"), origin)?;
         Ok(Self {
-            config: Kconfig::read(&modules.join("config"))?,
-            vmlinuz: modules.join("vmlinuz"),
-            modules: modules.join("lib/modules"),
+            config: Kconfig::read(&place.join("config"))?,
+            vmlinuz: place.join("vmlinuz"),
+            modules: place.join("lib/modules"),
+            dtbs: place.join("dtbs"),
+            overlays: place.join("overlays"),
             release,
             _temporary: temporary,
         })
     }
+}
+
+/// Whether a kernel unpacks an initramfs of this compression.
+///
+/// # Errors
+/// Where it cannot, or cannot where several archives follow each other.
+pub fn reads_archive(release: &str, config: &Kconfig, compression: Compression) -> Result<()> {
+    if let Some(option) = compression.kernel_option() {
+        ensure!(
+            config.built_in(option),
+            "initramfs: kernel {release} cannot read {compression} (it is without {option})"
+        );
+    }
+    // kernel commit 2c484419efc0: an LZ4 archive ended only with the whole initramfs before, and the
+    // early modules after it were never seen
+    ensure!(
+        compression != Compression::Lz4 || version(release) >= (5, 13),
+        "initramfs: kernel {release} does not read anything after an LZ4 archive; use zstd or none"
+    );
+    Ok(())
 }
 
 /// The two numbers that a release begins with.
@@ -161,138 +264,27 @@ fn belongs_to_a_kernel(path: &Path) -> bool {
     path.starts_with("boot")
         || path.starts_with("lib/modules")
         || path.starts_with("usr/lib/modules")
+        || path.parent().is_some_and(is_tree)
 }
 
-/// The only release in a directory of releases.
-fn release(modules: &Path, origin: &Path) -> Result<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(modules).into_iter().flatten() {
-        let entry = entry?;
-        if entry.path().is_dir() {
-            found.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    found.sort();
-    match found.as_slice() {
-        [one] => {
-            ensure!(
-                bootsel::manifest::modules_image(one).is_some(),
-                "{one:?} is no kernel release"
-            );
-            Ok(one.clone())
-        }
-        [] => bail!("{}: no lib/modules/<release> in it", origin.display()),
-        _ => bail!("{}: more than one kernel release: {}", origin.display(), found.join(", ")),
-    }
+/// Debian keeps device trees in `usr/lib/linux-image-<release>/`, with `broadcom/` in it for arm64; the packages
+/// of the Raspberry Pi's makers have `overlays/`, too.
+fn is_tree(directory: &Path) -> bool {
+    let names = directory.strip_prefix("usr/lib").unwrap_or(Path::new(""));
+    names.to_str().is_some_and(|names| names.starts_with("linux-image-"))
 }
 
-/// Fills `to` with `vmlinuz`, `config` and `lib/modules/<release>/`.
-fn prepare(from: &Path, to: &Path, progress: Progress) -> Result<()> {
-    let modules = ["lib/modules", "usr/lib/modules"].map(|place| from.join(place));
-    let modules = modules.iter().find(|place| place.is_dir());
-    let modules = modules.with_context(|| format!("{}: no lib/modules in it", from.display()))?;
-    let release = release(modules, from)?;
-    let source = modules.join(&release);
-    let target = to.join("lib/modules").join(&release);
-    let boot = |kind: &str, own: &str| {
-        let places = [from.join(format!("boot/{kind}-{release}")), source.join(own)];
-        let found = places.iter().find(|place| place.is_file()).cloned();
-        found
-            .with_context(|| format!("neither {} nor {}", places[0].display(), places[1].display()))
-    };
-    fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
-    let (vmlinuz, config) = (boot("vmlinuz", "vmlinuz")?, boot("config", "config")?);
-    fs::copy(&vmlinuz, to.join("vmlinuz"))
-        .with_context(|| format!("cannot copy {}", vmlinuz.display()))?;
-    fs::copy(&config, to.join("config"))
-        .with_context(|| format!("cannot copy {}", config.display()))?;
-    let files = module_files(&source)?;
-    let step =
-        progress.step(&format!("modules of {release}"), files.iter().map(|file| file.1).sum());
-    copy_modules(&source, &target, &files, &step)?;
-    depmod(to, &release)?;
-    Resolver::open(&to.join("lib/modules"), &release)?.write_lists(&target)?;
-    step.done(&format!("{} files unpacked", files.len()));
-    Ok(())
-}
-
-/// Modules and what depmod reads, relative to the release's directory, with their lengths.
-fn module_files(source: &Path) -> Result<Vec<(PathBuf, u64)>> {
-    let mut tree = crate::tree::Tree::default();
-    // `build` and `source` are links to the headers: on the device they lead nowhere
-    tree.add(source)?;
-    let input = ["modules.order", "modules.builtin", "modules.builtin.modinfo"];
-    let wanted = |path: &Path| {
-        let name = file_name(path);
-        plain_name(&name).is_some() || input.iter().any(|input| path == Path::new(input))
-    };
-    let files =
-        tree.iter().filter(|(path, _)| wanted(path)).filter_map(|(path, node)| match node {
-            crate::tree::Node::File(_, length, _) => Some((path.to_owned(), *length)),
-            _ => None,
-        });
-    Ok(files.collect())
-}
-
-/// `x.ko` for `x.ko`, `x.ko.xz`, `x.ko.zst`, `x.ko.gz`.
-fn plain_name(name: &str) -> Option<&str> {
-    let plain = [".xz", ".zst", ".gz"].iter().find_map(|ending| name.strip_suffix(ending));
-    Some(plain.unwrap_or(name)).filter(|plain| plain.ends_with(".ko"))
-}
-
-/// On every processor: unpacking xz is most of the work.
-fn copy_modules(
-    source: &Path,
-    target: &Path,
-    files: &[(PathBuf, u64)],
-    step: &crate::progress::Step,
-) -> Result<()> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let one = |path: &Path| -> Result<()> {
-        let name = file_name(path);
-        let to = target.join(path).with_file_name(plain_name(&name).unwrap_or(&name));
-        fs::create_dir_all(to.parent().unwrap_or(target))?;
-        let packed = fs::read(source.join(path))
-            .with_context(|| format!("cannot read {}", source.join(path).display()))?;
-        let plain =
-            if plain_name(&name).is_some() { compress::unpack(&name, &packed)? } else { packed };
-        fs::write(&to, plain).with_context(|| format!("cannot write {}", to.display()))
-    };
-    std::thread::scope(|scope| {
-        let worker = |number: usize| {
-            files.iter().skip(number).step_by(threads).try_for_each(|(path, length)| {
-                step.advance(*length);
-                one(path)
-            })
-        };
-        let workers: Vec<_> = (0..threads).map(|n| scope.spawn(move || worker(n))).collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(_) => bail!("a thread that unpacks modules died"),
-        })
-    })
-}
-
-/// Writes modules.dep and the other index files of `<base>/lib/modules/<release>`.
-///
-/// # Errors
-/// Where depmod is missing or fails.
-pub fn depmod(base: &Path, release: &str) -> Result<()> {
-    // its default directories may hold settings of this host
-    let settings = TempDir::new().context("cannot make a temporary directory")?;
-    let base = fs::canonicalize(base)?;
-    let mut command = tool::command(&tool::find("depmod", "kmod")?);
-    command.arg("-C").arg(settings.path()).arg("-b").arg(&base).arg(release);
-    tool::run(&mut command).context("the modules' dependencies are not known")?;
-    // Without modules.builtin.modinfo (kernels before 5.2) it leaves an index of no bytes, which is none.
-    for entry in fs::read_dir(base.join("lib/modules").join(release))? {
-        let path = entry?.path();
-        let empty = fs::metadata(&path)?.len() == 0;
-        if empty && path.extension().is_some_and(|extension| extension == "bin") {
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        }
-    }
-    Ok(())
+/// Fills `to` with `vmlinuz`, `config`, `dtbs/`, `overlays/` and `lib/modules/<release>/`.
+fn prepare(from: &Path, file: Option<&str>, to: &Path, progress: Progress) -> Result<()> {
+    let parts = source::find(from, file)?;
+    let config = parts.config()?;
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    fs::copy(&parts.image, to.join("vmlinuz"))
+        .with_context(|| format!("cannot copy {}", parts.image.display()))?;
+    fs::write(to.join("config"), config)
+        .with_context(|| format!("cannot write {}", to.join("config").display()))?;
+    parts.copy_trees(to)?;
+    modules::prepare(&parts.modules, to, &parts.release, progress)
 }
 
 #[cfg(test)]
@@ -300,18 +292,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_modules() {
-        assert_eq!(plain_name("loop.ko.xz"), Some("loop.ko"));
-        assert_eq!(plain_name("loop.ko"), Some("loop.ko"));
-        assert_eq!(plain_name("modules.dep"), None);
-        assert_eq!(plain_name("ko.xz"), None);
-    }
-
-    #[test]
     fn versions() {
         assert_eq!(version("6.12.95+deb12-arm64"), (6, 12));
         assert_eq!(version("5.4-rc1"), (5, 4));
         assert_eq!(version("next"), (0, 0));
+    }
+
+    #[track_caller]
+    fn of(path: &str, expected: Option<&str>) {
+        assert_eq!(release_of(Path::new(path), "vmlinuz").as_deref(), expected);
+    }
+
+    #[test]
+    fn releases_in_paths() {
+        of("boot/vmlinuz-6.12.95+deb12-rpi", Some("6.12.95+deb12-rpi"));
+        of("usr/lib/modules/7.2.13+deb14-arm64/vmlinuz", Some("7.2.13+deb14-arm64"));
+        of("boot/config-6.12", None);
+        of("boot/sub/vmlinuz-6.12", None);
+        of("usr/lib/modules/6.12/kernel/vmlinuz", None);
+    }
+
+    #[test]
+    fn members_of_a_package() {
+        for (path, expected) in [
+            ("boot/vmlinuz-6.12", true),
+            ("usr/lib/linux-image-6.12/bcm2835-rpi-zero.dtb", true),
+            ("usr/lib/linux-image-6.12/overlays/a.dtbo", true),
+            ("usr/share/doc/linux-image-6.12/copyright", false),
+        ] {
+            assert_eq!(belongs_to_a_kernel(Path::new(path)), expected, "{path}");
+        }
     }
 
     #[track_caller]
@@ -334,7 +344,6 @@ mod tests {
         refused(&["lib/modules/x"], "no lib/modules/<release> in it");
         refused(&["lib/modules/1/a", "lib/modules/2/a"], "more than one kernel release: 1, 2");
         refused(&["lib/modules/6.12/a"], "boot/vmlinuz-6.12");
-        refused(&["lib/modules/6.12/a", "boot/vmlinuz-6.12"], "boot/config-6.12");
         refused(&["lib/modules/6.12 x/a"], "no kernel release");
     }
 }

@@ -19,6 +19,9 @@
     reason = "a host program: it prints, and a panic over an image of its own making is a bug report"
 )]
 
+pub mod artifact;
+pub mod bmap;
+pub mod boards;
 pub mod build;
 pub mod cache;
 pub mod cli;
@@ -31,16 +34,20 @@ pub mod early;
 pub mod elf;
 pub mod ext4;
 pub mod fat;
+pub mod flash;
 pub mod identity;
 pub mod initramfs;
 pub mod inspect;
 pub mod kconfig;
 pub mod kernel;
+pub mod lint;
 pub mod load;
 pub mod machines;
 pub mod mksquashfs;
 pub mod progress;
 pub mod revision;
+pub mod rpi;
+pub mod rpidisk;
 pub mod run;
 pub mod slot;
 pub mod squashfs;

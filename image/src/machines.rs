@@ -73,6 +73,9 @@ impl Machine {
                         required(&["virtio_pci"]),
                         required(&["virtio_mmio"]),
                         required(&["virtio_blk"]),
+                        // -device sdhci-pci -device sd-card: the card of a board without its controller
+                        optional(&["sdhci_pci"]),
+                        optional(&["mmc_block"]),
                     ]
                 }
             }
@@ -81,7 +84,7 @@ impl Machine {
             // until their drivers are there, the host waits without a word.
             // `bcm2835` is the SD host of Pi 0 to 3 ("sdhost"); the vendor calls it bcm2835_sdhost and has a
             // second driver for the other controller, bcm2835_mmc. sdhci_iproc drives Pi 4, sdhci_brcmstb Pi 5.
-            // Optional is what kernels for the older boards alone lack.
+            // Optional is what kernels for the other boards alone lack, or have no use for.
             Self::Raspi => {
                 const {
                     &[
@@ -91,7 +94,7 @@ impl Machine {
                         optional(&["fixed"]),
                         optional(&["gpio_regulator"]),
                         required(&["bcm2835", "bcm2835_sdhost", "bcm2835_mmc"]),
-                        required(&["sdhci_iproc"]),
+                        optional(&["sdhci_iproc"]),
                         optional(&["sdhci_brcmstb"]),
                     ]
                 }

@@ -34,7 +34,7 @@ impl Progress {
         let bar = match (self, total) {
             (Self::Bars, 0) => ProgressBar::new_spinner().with_style(style("{spinner} {msg}")),
             (Self::Bars, _) => ProgressBar::new(total)
-                .with_style(style("{msg} {wide_bar} {bytes}/{total_bytes} {eta}")),
+                .with_style(style("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")),
             _ => ProgressBar::hidden(),
         };
         bar.set_message(what.to_owned());

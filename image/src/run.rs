@@ -14,6 +14,7 @@ use crate::cli::{self, Cli, Command};
 use crate::compress::{self, Compression};
 use crate::config::Config;
 use crate::early;
+use crate::flash::{self, Map};
 use crate::initramfs::{self, Programs};
 use crate::kernel::{Kernel, Source};
 use crate::progress::{Progress, size};
@@ -41,6 +42,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Modules(arguments) => modules(&arguments, &host),
         Command::Firmware(arguments) => firmware(&arguments, &host),
         Command::Inspect(arguments) => inspect(&arguments),
+        Command::Boards(arguments) => boards(&arguments),
+        Command::Lint(arguments) => lint(&arguments),
+        Command::Flash(arguments) => flash(arguments, host.progress),
     }
 }
 
@@ -68,9 +72,39 @@ fn inspect(arguments: &cli::Inspect) -> Result<()> {
     if arguments.json { json(&report) } else { print(&report.to_string()) }
 }
 
+fn flash(arguments: cli::Flash, progress: Progress) -> Result<()> {
+    let bmap = match arguments.bmap {
+        Some(path) => Map::At(path),
+        None if arguments.no_bmap => Map::None,
+        None => Map::Beside,
+    };
+    let (force, verify) = (arguments.force, !arguments.no_verify);
+    let (image, device) = (arguments.image, arguments.device);
+    let report = flash::flash(&flash::Options { image, device, force, verify, bmap }, progress)?;
+    if arguments.json { json(&report) } else { Ok(()) }
+}
+
+fn boards(arguments: &cli::Look) -> Result<()> {
+    let report = crate::boards::boards(&arguments.image)?;
+    if arguments.json { json(&report) } else { print(&report.to_string()) }
+}
+
+fn lint(arguments: &cli::Look) -> Result<()> {
+    let report = crate::lint::lint(&arguments.image)?;
+    if arguments.json { json(&report)? } else { print(&report.to_string())? }
+    let errors = report.count(crate::lint::Severity::Error);
+    anyhow::ensure!(errors == 0, "{}: errors: {errors}", arguments.image.display());
+    Ok(())
+}
+
 fn initramfs(arguments: &cli::Initramfs, host: &Host) -> Result<()> {
-    let init =
-        if arguments.init.is_empty() { vec![initramfs::built()?] } else { arguments.init.clone() };
+    let init = match arguments.init.is_empty() {
+        true => initramfs::built(arguments.arch)?,
+        false => arguments.init.clone(),
+    };
+    for program in &init {
+        host.progress.note(&format!("init: {}", program.display()));
+    }
     let (arch, e2fsck, shell) = (arguments.arch, arguments.e2fsck.clone(), arguments.shell.clone());
     let archive = initramfs::archive(&Programs { init, arch, e2fsck, shell })?;
     let mut bytes = compress::archive(arguments.compression, &archive.to_bytes())?;

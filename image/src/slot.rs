@@ -16,23 +16,35 @@ pub const INITRAMFS: &str = "initrd";
 /// Where in `cmdline.txt` the letter of the slot is: the parameter is the first.
 pub const LETTER_AT: u64 = "pivot.slot=".len() as u64;
 
-/// Names in the slot for the files of kernel number `index`.
-#[must_use]
-pub fn names(index: usize) -> (String, String) {
-    (format!("vmlinuz{index}"), format!("early{index}"))
-}
-
 /// The list of what is what, for people and boot loader scripts.
 pub const KERNELS: &str = "kernels.txt";
 
+/// One kernel of a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// What `uname -r` says.
+    pub release: String,
+    /// The file with the kernel.
+    pub kernel: String,
+    /// The file with its early modules.
+    pub early: String,
+}
+
+impl Names {
+    /// Of kernel number `index`, where no firmware looks for a name.
+    #[must_use]
+    pub fn numbered(release: &str, index: usize) -> Self {
+        let [kernel, early] = ["vmlinuz", "early"].map(|name| format!("{name}{index}"));
+        Self { release: release.to_owned(), kernel, early }
+    }
+}
+
 /// Text of [`KERNELS`].
 #[must_use]
-pub fn kernels_txt<'a>(releases: impl Iterator<Item = &'a str>) -> Content {
-    let line = |(index, release): (usize, &str)| {
-        let (vmlinuz, early) = names(index);
-        format!("{release} {vmlinuz} {INITRAMFS} {early}\n")
-    };
-    let lines: String = releases.enumerate().map(line).collect();
+pub fn kernels_txt<'a>(kernels: impl Iterator<Item = &'a Names>) -> Content {
+    let line =
+        |names: &Names| format!("{} {} {INITRAMFS} {}\n", names.release, names.kernel, names.early);
+    let lines: String = kernels.map(line).collect();
     Content::Bytes(format!("# release, kernel, initramfs, early modules\n{lines}").into_bytes())
 }
 
@@ -178,7 +190,8 @@ mod tests {
 
     #[test]
     fn list_of_kernels() {
-        let Content::Bytes(text) = kernels_txt(["6.12-a", "6.12-b"].into_iter()) else { panic!() };
+        let names = [Names::numbered("6.12-a", 0), Names::numbered("6.12-b", 1)];
+        let Content::Bytes(text) = kernels_txt(names.iter()) else { panic!() };
         assert!(text.ends_with(b"6.12-a vmlinuz0 initrd early0\n6.12-b vmlinuz1 initrd early1\n"));
     }
 }

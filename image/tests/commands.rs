@@ -60,7 +60,7 @@ fn no_init_says_how_to_make_one() {
     command.arg("initramfs").current_dir(empty.path()).env_remove("CARGO_TARGET_DIR");
     let (error, _) = refusal(&mut command);
     assert!(error.contains("target/aarch64-unknown-linux-musl/release/init"), "{error}");
-    assert!(error.contains("cargo build --release -p pivot"), "{error}");
+    assert!(error.contains("cargo device"), "{error}");
 }
 
 #[test]
@@ -182,16 +182,9 @@ fn unknown_files_are_refused() {
 
 /// A Debian package of the made-up kernel.
 fn package(project: &Project) {
-    let mut tar = tar::Builder::new(Vec::new());
-    tar.append_dir_all("./", project.path("linux")).unwrap();
-    let data = zstd::bulk::compress(&tar.into_inner().unwrap(), 1).unwrap();
-    let mut out = b"!<arch>\n".to_vec();
-    for (name, bytes) in [("debian-binary", &b"2.0\n"[..]), ("data.tar.zst", &data)] {
-        out.extend(format!("{name:<16}{:<32}{:<10}`\n", "0", bytes.len()).bytes());
-        out.extend(bytes);
-        out.resize(out.len().next_multiple_of(2), b'\n');
-    }
-    project.write("linux.deb", &out);
+    let files = common::files_below(&project.path("linux"));
+    let files: Vec<_> = files.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])).collect();
+    project.write("linux.deb", &common::deb("arm64", &files, &[]));
 }
 
 #[test]

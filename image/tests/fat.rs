@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use common::{assert_equal, output, program};
+use image::fat::read::Reader;
 use image::fat::{Content, Kind, Volume};
 
 /// A tree as on a Raspberry Pi's boot partition, with names that collide when shortened.
@@ -79,4 +80,44 @@ fn fat32_with_the_smallest_clusters() {
 #[test]
 fn fat32_of_half_a_gib() {
     check(Kind::Fat32, 512);
+}
+
+/// A volume that mkfs.fat made, files in it that mtools wrote.
+#[test]
+fn volumes_of_others_are_read() {
+    for (bits, kind, kib) in
+        [(12, Kind::Fat12, 1440), (16, Kind::Fat16, 32 << 10), (32, Kind::Fat32, 128 << 10)]
+    {
+        let (Some(mut mkfs), Some(mut mcopy)) =
+            (program("mkfs.fat", "dosfstools"), program("mcopy", "mtools"))
+        else {
+            return;
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let (image, source) = (directory.path().join("image"), directory.path().join("source"));
+        mkfs.args(["-C", "-n", "FLOPPY", "-F", &bits.to_string()]);
+        output(mkfs.arg(&image).arg(kib.to_string()));
+        let files = ["Long File Name.config", "SHORT.TXT", "empty", "sub/dir/file"];
+        for (index, name) in files.iter().enumerate() {
+            let path = source.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, format!("{name}\n").repeat(index % 3 * 2_000)).unwrap();
+        }
+        let all =
+            ["Long File Name.config", "SHORT.TXT", "empty", "sub"].map(|name| source.join(name));
+        output(mcopy.args(["-s", "-i"]).arg(&image).args(all).arg("::"));
+        let file = File::open(&image).unwrap();
+        let reader = Reader::open(&file, 0).unwrap();
+        assert_eq!((reader.kind, reader.kind.bits()), (kind, bits));
+        assert_eq!(reader.label.as_deref(), Some("FLOPPY"));
+        let mut found = reader.files().unwrap();
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        assert_eq!(found.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), files);
+        for file in &found {
+            assert_eq!(
+                reader.read(file, 1 << 20).unwrap(),
+                fs::read(source.join(&file.path)).unwrap()
+            );
+        }
+    }
 }

@@ -1,56 +1,129 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is looked at and decided before a build writes its first file.
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
 use crate::cache::Cache;
-use crate::compress::Compression;
-use crate::config;
-use crate::initramfs::{self, Programs};
+use crate::compress;
+use crate::config::{self, Config, KernelFile};
+use crate::early;
+use crate::initramfs::{self, Arch, Programs};
 use crate::kconfig::Kconfig;
-use crate::kernel::{Kernel, Source};
-use crate::load::Line;
+use crate::kernel::image::Kind;
+use crate::kernel::{self, Kernel, Look, Source};
 use crate::progress::Progress;
+use crate::rpi;
+use crate::slot::Names;
 use crate::squashfs::{self, Codec};
 
-/// One kernel, and what was decided for it.
+/// A kernel that was looked at.
+#[derive(Debug)]
+pub(super) struct Looked<'a> {
+    pub(super) section: &'a config::Kernel,
+    pub(super) look: Look,
+    pub(super) codec: Codec,
+    source: Source,
+    file: Option<KernelFile>,
+}
+
+/// One kernel, ready to be written.
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) kernel: Kernel,
     pub(super) codec: Codec,
-    pub(super) early: Vec<Line>,
+    pub(super) names: Names,
+    /// Where the image is for a Raspberry Pi.
+    pub(super) file: Option<KernelFile>,
+    /// As it lies in the slot.
+    pub(super) image: Vec<u8>,
+    /// The archive of its early modules.
+    pub(super) early: Vec<u8>,
 }
 
-/// The programs of the initramfs, checked before the long work.
-pub(super) fn programs(section: &config::Initramfs) -> Result<Programs> {
+/// The programs of the initramfs, and their archive.
+pub(super) fn programs(section: &config::Initramfs) -> Result<(Programs, Vec<u8>)> {
     let init = match &section.init {
         Some(init) => init.clone(),
-        None => vec![initramfs::built()?],
+        None => initramfs::built(section.arch)?,
     };
     let (e2fsck, shell) = (section.e2fsck.clone(), section.shell.clone());
     let programs = Programs { init, arch: section.arch, e2fsck, shell };
-    initramfs::archive(&programs).map(|_| programs)
+    let archive = initramfs::archive(&programs)?.to_bytes();
+    Ok((programs, archive))
 }
 
-/// Opens a kernel and decides what depends on it alone.
-pub(super) fn kernel(
-    section: &config::Kernel,
-    compression: Compression,
-    cache: &Cache,
-    progress: Progress,
-) -> Result<Planned> {
-    let source = match (&section.package, &section.directory) {
+/// Looks at every kernel, and refuses what cannot work together.
+pub(super) fn look<'a>(config: &'a Config, programs: &Programs) -> Result<Vec<Looked<'a>>> {
+    let mut out: Vec<Looked<'a>> = Vec::new();
+    for section in &config.kernel {
+        let source = source(section)?;
+        let look = Look::at(&source)?;
+        let release = look.release.as_str();
+        if let Some(other) = out.iter().find(|other| other.look.release == release) {
+            let [one, two] = [&other.source, &source].map(|source| source.path().display());
+            anyhow::bail!("kernel {release} is there twice, in {one} and in {two}: remove one");
+        }
+        let read = [(release, &look.config)];
+        let codec = squashfs::choose(&format!("modules of {release}"), section.compression, &read)?;
+        kernel::reads_archive(release, &look.config, config.initramfs.compression)?;
+        let runs = programs.arch == Arch::Armv6 || programs.two_machines();
+        ensure!(
+            look.kind != Some(Kind::Arm) || runs,
+            "kernel {release} is 32-bit, and there is no ARM program in initramfs.init"
+        );
+        let file = config.rpi.is_some().then(|| rpi::file(&look, section.file)).transpose()?;
+        out.push(Looked { section, look, codec, source, file });
+    }
+    let files: Vec<_> =
+        out.iter().filter_map(|one| Some((one.file?, one.look.release.as_str()))).collect();
+    rpi::check_files(&files)?;
+    Ok(out)
+}
+
+fn source(section: &config::Kernel) -> Result<Source> {
+    Ok(match (&section.package, &section.directory) {
         (Some(package), _) => Source::Package(package.clone()),
-        (_, Some(directory)) => Source::Directory(directory.clone()),
+        (_, Some(directory)) => {
+            Source::Directory(directory.clone(), section.file.map(KernelFile::name))
+        }
         _ => anyhow::bail!("expected one of package and directory"),
-    };
-    let kernel = Kernel::open(&source, cache, progress)?;
-    let modules = format!("modules of {}", kernel.release);
-    let read = [(kernel.release.as_str(), &kernel.config)];
-    let codec = squashfs::choose(&modules, section.compression, &read)?;
-    kernel.reads_archive(compression)?;
-    let early = kernel.early(&section.machines, &section.early)?;
-    Ok(Planned { codec, early, kernel })
+    })
+}
+
+impl Looked<'_> {
+    /// Unpacks the kernel and makes what lies in the slot; number `index` of all kernels.
+    pub(super) fn prepare(
+        self,
+        config: &Config,
+        index: usize,
+        cache: &Cache,
+        progress: Progress,
+    ) -> Result<Planned> {
+        let kernel = Kernel::open(&self.source, cache, progress)?;
+        let release = kernel.release.as_str();
+        if self.look.config.is_assumed() {
+            progress.note(&format!(
+                "warning: kernel {release} does not say how it was built: assumed that it is the vendor's, with \
+                 squashfs of xz and gzip, and initramfs of zstd and lz4"
+            ));
+        }
+        let lines = kernel.early(&self.section.machines, &self.section.early)?;
+        let archive = early::archive(&kernel.modules.join(release), release, &lines)?;
+        let early = compress::archive(config.initramfs.compression, &archive.to_bytes())?;
+        let (names, image) = match self.file {
+            Some(file) => {
+                let [name, early] = [file.name(), file.early()].map(str::to_owned);
+                let names = Names { release: release.to_owned(), kernel: name, early };
+                (names, rpi::packed(&kernel, self.look.kind, cache)?)
+            }
+            None => {
+                let image = std::fs::read(&kernel.vmlinuz)
+                    .with_context(|| format!("cannot read {}", kernel.vmlinuz.display()))?;
+                (Names::numbered(release, index), image)
+            }
+        };
+        Ok(Planned { codec: self.codec, file: self.file, kernel, names, image, early })
+    }
 }
 
 /// The codec of the root, which all kernels must read.

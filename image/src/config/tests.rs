@@ -79,6 +79,7 @@ fn one_of_several() {
     refused(&format!("{SMALLEST}[root]\n"), &["root: expected one of squashfs, directory and tar"]);
     let text = format!("{SMALLEST}[root]\nsquashfs = \"a\"\ncompression = \"xz\"\n");
     refused(&text, &["root.compression"]);
+    refused(&format!("{SMALLEST}[firmware]\n"), &["firmware: expected packages or directories"]);
     let text = format!("{SMALLEST}[initramfs]\ninit = []\n");
     refused(&text, &["initramfs.init: expected at least one program"]);
 }
@@ -90,8 +91,10 @@ fn file_is_named() {
 }
 
 #[test]
-fn the_example_is_valid() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/example.toml");
-    let config = Config::read(&path).unwrap();
-    assert_eq!(config.name, "demo");
+fn the_examples_are_valid() {
+    for (file, name) in [("example.toml", "demo"), ("rpi.toml", "rpi")] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file);
+        let config = Config::read(&path).unwrap();
+        assert_eq!((config.name.as_str(), config.rpi.is_some()), (name, name == "rpi"));
+    }
 }

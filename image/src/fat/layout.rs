@@ -41,14 +41,15 @@ impl Geometry {
         );
         let sectors = u32::try_from(bytes / SECTOR)?;
         let sizes: &[u8] = match kind {
+            Kind::Fat12 => bail!("FAT12 is not written here"),
             Kind::Fat16 => &[4, 8, 16, 32, 64, 2, 1],
             Kind::Fat32 => &[2, 4, 8, 16, 32, 64, 1],
         };
         let fits = |size: &u8| Self::with_clusters(kind, sectors, *size);
         let Some(geometry) = sizes.iter().find_map(fits) else {
             let limit = match kind {
-                Kind::Fat16 => "FAT16 needs 3 MiB to 2 GiB",
                 Kind::Fat32 => "FAT32 needs at least 34 MiB",
+                _ => "FAT16 needs 3 MiB to 2 GiB",
             };
             bail!("{} MiB are not possible: {limit}", bytes >> 20);
         };
@@ -58,8 +59,8 @@ impl Geometry {
     /// The geometry with clusters of this many sectors, if their number belongs to the kind.
     fn with_clusters(kind: Kind, sectors: u32, cluster_sectors: u8) -> Option<Self> {
         let (reserved, entry) = match kind {
-            Kind::Fat16 => (8_u16, 2),
-            Kind::Fat32 => (32, 4),
+            Kind::Fat32 => (32_u16, 4),
+            _ => (8, 2),
         };
         let root = root_sectors(kind);
         let room = sectors.checked_sub(u32::from(reserved) + root)?;
@@ -71,6 +72,7 @@ impl Geometry {
         let clusters =
             room.checked_sub(u32::from(TABLES) * table_sectors)? / u32::from(cluster_sectors);
         let range = match kind {
+            Kind::Fat12 => 1..FAT16,
             Kind::Fat16 => FAT16..FAT32,
             Kind::Fat32 => FAT32..FAT32_MAX,
         };
@@ -185,7 +187,7 @@ impl Geometry {
 
 fn root_sectors(kind: Kind) -> u32 {
     match kind {
-        Kind::Fat16 => ROOT_SECTORS,
+        Kind::Fat12 | Kind::Fat16 => ROOT_SECTORS,
         Kind::Fat32 => 0,
     }
 }
@@ -217,6 +219,15 @@ mod tests {
         check(Kind::Fat32, 64, 1);
         check(Kind::Fat32, 34, 1);
         check(Kind::Fat32, 512, 2);
+    }
+
+    /// The boot ROMs up to Pi 3 were seen not to start from fewer sectors.
+    #[test]
+    fn every_fat16_is_large_enough_for_the_boot_rom() {
+        for mib in 3..2048 {
+            let geometry = Geometry::new(Kind::Fat16, mib << 20).unwrap();
+            assert!(geometry.clusters * u32::from(geometry.cluster_sectors) >= 4160, "{mib}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{ATTRIBUTE_DIRECTORY, ATTRIBUTE_LABEL, ENTRY, Kind};
 
@@ -13,6 +13,10 @@ const DIRECTORY: u64 = 4 << 20;
 const DEPTH: usize = 8;
 /// Entries that are looked at: overlays of a Raspberry Pi are some 400.
 const FILES: usize = 10_000;
+/// All directories together: a damaged volume can have one of them at many places.
+const DIRECTORIES: usize = 64 << 20;
+/// UTF-16 units of a long name, of which 255 count (20 entries of 13).
+const NAME: usize = 260;
 
 /// A volume, opened at its place in a file.
 #[derive(Debug)]
@@ -20,12 +24,13 @@ pub struct Reader<'a> {
     file: &'a File,
     at: u64,
     cluster: u64,
+    clusters: u64,
     table: u64,
     root: u64,
     root_bytes: u64,
     root_cluster: u32,
     data: u64,
-    /// FAT16 or FAT32.
+    /// FAT12, FAT16 or FAT32.
     pub kind: Kind,
     /// From the root directory, where there is one.
     pub label: Option<String>,
@@ -45,7 +50,7 @@ impl<'a> Reader<'a> {
     /// Opens the volume that begins at byte `at`.
     ///
     /// # Errors
-    /// Where there is no FAT16 or FAT32.
+    /// Where there is no FAT volume.
     pub fn open(file: &'a File, at: u64) -> Result<Self> {
         let mut boot = [0; 512];
         file.read_exact_at(&mut boot, at).context("cannot read the boot sector")?;
@@ -64,7 +69,7 @@ impl<'a> Reader<'a> {
         let data = root + root_bytes;
         let clusters = (sectors * sector).checked_sub(data).context("no FAT volume")? / cluster;
         let (kind, root_cluster) = match clusters {
-            0..4_085 => bail!("FAT12 is not read here"),
+            0..4_085 => (Kind::Fat12, 0),
             4_085..65_525 => (Kind::Fat16, 0),
             _ => (Kind::Fat32, u32::try_from(word(44))?),
         };
@@ -72,6 +77,7 @@ impl<'a> Reader<'a> {
             file,
             at,
             cluster,
+            clusters,
             table,
             root,
             root_bytes,
@@ -93,16 +99,25 @@ impl<'a> Reader<'a> {
         Ok(label.map(|entry| String::from_utf8_lossy(&entry[..11]).trim_end().to_owned()))
     }
 
+    /// Bytes of a cluster, and how many there are.
+    #[must_use]
+    pub fn clusters(&self) -> (u64, u64) {
+        (self.cluster, self.clusters)
+    }
+
     /// Every file, in the order of the directories.
     ///
     /// # Errors
     /// Where a chain of clusters leads nowhere.
     pub fn files(&self) -> Result<Vec<Found>> {
-        let (mut found, mut seen) = (Vec::new(), 0);
+        let (mut found, mut seen, mut looked_at) = (Vec::new(), 0, 0);
         let mut waiting = vec![(String::new(), None, 0)];
         while let Some((prefix, first, depth)) = waiting.pop() {
             ensure!(depth <= DEPTH, "{prefix}: directories are nested too deep");
-            for (name, attribute, first, bytes) in entries(&self.directory(first)?) {
+            let directory = self.directory(first)?;
+            looked_at += directory.len();
+            ensure!(looked_at <= DIRECTORIES, "too many directories");
+            for (name, attribute, first, bytes) in entries(&directory) {
                 seen += 1;
                 ensure!(seen < FILES, "too many files");
                 let path = format!("{prefix}{name}");
@@ -126,8 +141,8 @@ impl<'a> Reader<'a> {
 
     fn directory(&self, first: Option<u32>) -> Result<Vec<u8>> {
         match (first, self.kind) {
-            (None, Kind::Fat16) => self.bytes(self.root, self.root_bytes),
             (None, Kind::Fat32) => self.chain(self.root_cluster, u64::MAX),
+            (None, _) => self.bytes(self.root, self.root_bytes),
             (Some(first), _) => self.chain(first, u64::MAX),
         }
     }
@@ -147,14 +162,22 @@ impl<'a> Reader<'a> {
 
     /// Numbers from here on end a chain, or say that a cluster is bad.
     fn end(&self) -> u32 {
-        if self.kind == Kind::Fat16 { 0xfff7 } else { 0x0fff_fff7 }
+        match self.kind {
+            Kind::Fat12 => 0xff7,
+            Kind::Fat16 => 0xfff7,
+            Kind::Fat32 => 0x0fff_fff7,
+        }
     }
 
     fn next(&self, cluster: u32) -> Result<u32> {
-        let width = if self.kind == Kind::Fat16 { 2 } else { 4 };
-        let mut entry = self.bytes(self.table + u64::from(cluster) * width, width)?;
+        let bits = u64::from(cluster) * u64::from(self.kind.bits());
+        let width = if self.kind == Kind::Fat32 { 4 } else { 2 };
+        let mut entry = self.bytes(self.table + bits / 8, width)?;
         entry.resize(4, 0);
-        Ok(crate::compress::le32(&entry, 0).unwrap_or(0) & 0x0fff_ffff)
+        let entry = crate::compress::le32(&entry, 0).unwrap_or(0);
+        // an odd entry of FAT12 begins in the middle of a byte
+        let mask = if self.kind == Kind::Fat12 { 0xfff } else { 0x0fff_ffff };
+        Ok(entry >> (bits % 8) & mask)
     }
 
     fn bytes(&self, place: u64, length: u64) -> Result<Vec<u8>> {
@@ -173,6 +196,7 @@ fn entries(bytes: &[u8]) -> Vec<(String, u8, u32, u64)> {
             let places = (1..11).step_by(2).chain((14..26).step_by(2)).chain((28..32).step_by(2));
             let part: Vec<u16> = places.map(half).collect();
             long.splice(0..0, part);
+            long.truncate(NAME);
             continue;
         }
         let units: Vec<u16> = std::mem::take(&mut long);

@@ -80,7 +80,7 @@ fn compression(head: &[u8]) -> Option<&'static str> {
 }
 
 /// Reads all parts. Zero bytes between them are skipped, as the kernel does.
-pub(super) fn read(bytes: &[u8]) -> Result<Initramfs> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Initramfs> {
     let (mut parts, mut position) = (Vec::new(), 0);
     while position < bytes.len() {
         if bytes[position] == 0 {

@@ -6,13 +6,18 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use bootsel::manifest;
 use bootsel::ptable::{gpt, mbr};
+use bootsel::{autoboot, manifest};
 use serde::Serialize;
 
 use super::Listing;
 use crate::ext4;
-use crate::fat::{Kind, SECTOR, read::Reader};
+use crate::fat::{
+    SECTOR,
+    read::{Found, Reader},
+};
+use crate::rpi::CONFIG;
+use crate::rpi::firmware::{BOOTCODE, IN_SLOT};
 use crate::slot;
 use crate::tree::hex;
 
@@ -30,8 +35,21 @@ pub struct Disk {
     pub bytes: u64,
     /// Its partitions.
     pub partitions: Vec<Partition>,
+    /// What autoboot.txt on partition 1 says; none where there is none.
+    pub autoboot: Option<Autoboot>,
     /// What is wrong with the partition table.
     pub problems: Vec<String>,
+}
+
+/// What a Raspberry Pi's autoboot.txt decides.
+#[derive(Debug, Serialize)]
+pub struct Autoboot {
+    /// The partition that boots; 0: the first that can be booted.
+    pub default: u8,
+    /// The partition that a trial boots.
+    pub trial: u8,
+    /// What is wrong with it.
+    pub problem: Option<String>,
 }
 
 /// A partition.
@@ -69,7 +87,7 @@ pub enum Content {
 /// A boot partition.
 #[derive(Debug, Serialize)]
 pub struct Volume {
-    /// 16 or 32.
+    /// 12, 16 or 32.
     pub bits: u8,
     /// Its label.
     pub label: Option<String>,
@@ -79,6 +97,10 @@ pub struct Volume {
     pub cmdline: Option<String>,
     /// Kernel releases in `kernels.txt`.
     pub kernels: Vec<String>,
+    /// Whether there is a `config.txt`, as a Raspberry Pi wants it.
+    pub config: bool,
+    /// In a slot for a Raspberry Pi: files of its firmware that are not there.
+    pub missing: Vec<&'static str>,
     /// Its files and their lengths.
     pub files: Vec<(String, u64)>,
 }
@@ -100,11 +122,18 @@ pub struct Data {
 pub(super) fn read(path: &Path, file: &File, head: &[u8]) -> Result<Option<Disk>> {
     let bytes = file.metadata()?.len();
     let Some(entries) = mbr::parse(head) else { return Ok(None) };
-    let mut disk =
-        Disk { table: "mbr", id: String::new(), bytes, partitions: vec![], problems: vec![] };
+    let mut disk = Disk {
+        table: "mbr",
+        id: String::new(),
+        bytes,
+        partitions: vec![],
+        autoboot: None,
+        problems: vec![],
+    };
     if mbr::is_protective(head) {
         disk.table = "gpt";
         read_gpt(path, file, &mut disk)?;
+        read_autoboot(file, &mut disk)?;
         return Ok(Some(disk));
     }
     let signature = mbr::disk_signature(head).unwrap_or(0);
@@ -121,7 +150,40 @@ pub(super) fn read(path: &Path, file: &File, head: &[u8]) -> Result<Option<Disk>
             content: content(path, file, start)?,
         });
     }
+    read_autoboot(file, &mut disk)?;
     Ok((!disk.partitions.is_empty()).then_some(disk))
+}
+
+/// Reads autoboot.txt, and says of slots up to a Pi 3 that bootcode.bin on partition 1 is not there.
+fn read_autoboot(file: &File, disk: &mut Disk) -> Result<()> {
+    let Some(first) = disk.partitions.iter().find(|partition| partition.number == 1) else {
+        return Ok(());
+    };
+    let Ok(reader) = Reader::open(file, first.start) else { return Ok(()) };
+    let files = reader.files()?;
+    let find = |name: &str| files.iter().find(|file| file.path.eq_ignore_ascii_case(name));
+    if let Some(found) = find(autoboot::NAME) {
+        disk.autoboot = Some(match autoboot::Autoboot::parse(&reader.read(found, TEXT)?) {
+            Ok(read) => {
+                let (default, trial) = (read.target(false), read.target(true));
+                let problem =
+                    (default == trial).then(|| "a trial would be no other slot".to_owned());
+                Autoboot { default, trial, problem }
+            }
+            Err(error) => Autoboot { default: 0, trial: 0, problem: Some(error.to_string()) },
+        });
+    }
+    if find(BOOTCODE).is_none() {
+        for partition in &mut disk.partitions {
+            if let Content::Fat(volume) = &mut partition.content
+                && volume.config
+                && volume.slot.is_some()
+            {
+                volume.missing.insert(0, BOOTCODE);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn read_gpt(path: &Path, file: &File, disk: &mut Disk) -> Result<()> {
@@ -150,7 +212,7 @@ fn read_gpt(path: &Path, file: &File, disk: &mut Disk) -> Result<()> {
     Ok(())
 }
 
-fn gpt_at(file: &File, lba: u64) -> Result<(gpt::Header, Vec<gpt::Entry>)> {
+pub(crate) fn gpt_at(file: &File, lba: u64) -> Result<(gpt::Header, Vec<gpt::Entry>)> {
     let mut sector = [0; 512];
     file.read_exact_at(&mut sector, lba * SECTOR)?;
     let header = gpt::Header::parse(&sector, lba)?;
@@ -199,14 +261,25 @@ pub(super) fn volume(reader: &Reader<'_>) -> Result<Volume> {
     let kernels = text(slot::KERNELS)?.unwrap_or_default();
     let kernels = kernels.lines().filter(|line| !line.starts_with('#'));
     let release = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+    let config = files.iter().any(|file| file.path.eq_ignore_ascii_case(CONFIG));
+    let slot = cmdline.as_ref().and_then(word);
+    let missing = if config && slot.is_some() { missing(&files) } else { Vec::new() };
     Ok(Volume {
-        bits: if reader.kind == Kind::Fat16 { 16 } else { 32 },
+        config,
+        missing,
+        bits: reader.kind.bits(),
         label: reader.label.clone(),
-        slot: cmdline.as_ref().and_then(word),
+        slot,
         cmdline,
         kernels: kernels.map(release).collect(),
         files: files.into_iter().map(|file| (file.path, file.bytes)).collect(),
     })
+}
+
+/// Files of the firmware of a Raspberry Pi up to the 4 that are not in a slot.
+fn missing(files: &[Found]) -> Vec<&'static str> {
+    let there = |name: &&str| files.iter().any(|file| file.path.eq_ignore_ascii_case(name));
+    IN_SLOT.into_iter().filter(|name| !there(name)).collect()
 }
 
 /// The revisions on an ext4, read by debugfs: their manifests, and the lengths of their files.
@@ -229,7 +302,7 @@ fn revisions(path: &Path, start: u64) -> Result<Vec<Listing>> {
 }
 
 /// Names and lengths in a directory: lines `/inode/mode/uid/gid/name/length/`.
-fn list(path: &Path, start: u64, directory: &str) -> Result<Vec<(String, u64)>> {
+pub(crate) fn list(path: &Path, start: u64, directory: &str) -> Result<Vec<(String, u64)>> {
     let text = ext4::request(path, start, &format!("ls -p {directory}"))?;
     let line = |line: &str| {
         let fields: Vec<&str> = line.split('/').collect();

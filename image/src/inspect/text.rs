@@ -27,6 +27,13 @@ impl Display for Disk {
         for problem in &self.problems {
             writeln!(f, "  PROBLEM: {problem}")?;
         }
+        if let Some(autoboot) = &self.autoboot {
+            let (default, trial) = (autoboot.default, autoboot.trial);
+            writeln!(f, "  autoboot.txt: partition {default} boots, {trial} in a trial")?;
+            if let Some(problem) = &autoboot.problem {
+                writeln!(f, "  PROBLEM: autoboot.txt: {problem}")?;
+            }
+        }
         self.partitions.iter().try_for_each(|partition| partition.fmt(f))
     }
 }
@@ -51,6 +58,10 @@ impl Display for Volume {
         writeln!(f, "  FAT{}, label {}", self.bits, self.label.as_deref().unwrap_or("-"))?;
         if let Some(slot) = &self.slot {
             writeln!(f, "  slot {slot}, kernels {}", self.kernels.join(", "))?;
+        }
+        if !self.missing.is_empty() {
+            let missing = self.missing.join(", ");
+            writeln!(f, "  config.txt is there; a Raspberry Pi up to the 4 lacks {missing}")?;
         }
         if let Some(cmdline) = &self.cmdline {
             writeln!(f, "  command line ({} bytes): {cmdline}", cmdline.len())?;

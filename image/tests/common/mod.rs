@@ -9,6 +9,8 @@
     reason = "a test stops where something is wrong, and not every test needs everything"
 )]
 
+pub(crate) mod pi;
+
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -169,7 +171,7 @@ directory = "rootfs"
 "#;
 
 /// Bytes that do not compress, equal each time.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 7_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -179,7 +181,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 /// A static AArch64 program of one segment.
-fn elf() -> Vec<u8> {
+pub(crate) fn elf() -> Vec<u8> {
     let mut out = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0\x01\0\0\0".to_vec();
     out.extend([0x40_0000_u64, 64, 0].map(u64::to_le_bytes).concat());
     out.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 0, 0, 0, 0]);
@@ -189,7 +191,7 @@ fn elf() -> Vec<u8> {
 }
 
 /// The least that depmod takes for a module: an ELF file with a section .modinfo.
-fn module(modinfo: &[&str]) -> Vec<u8> {
+pub(crate) fn module(modinfo: &[&str]) -> Vec<u8> {
     let info: Vec<u8> = modinfo.iter().flat_map(|text| [text.as_bytes(), &[0]].concat()).collect();
     let names = b"\0.modinfo\0.symtab\0.strtab\0.shstrtab\0";
     // sh_name, sh_type, sh_link, sh_entsize, content
@@ -225,4 +227,54 @@ pub(crate) fn assert_equal(one: &Path, two: &Path) {
     let (a, b) = (fs::read(one).unwrap(), fs::read(two).unwrap());
     let place = a.iter().zip(&b).position(|(a, b)| a != b);
     assert!(a.len() == b.len() && place.is_none(), "{}: differs at byte {place:?}", one.display());
+}
+
+/// A Debian package of these files, and of these symbolic links.
+pub(crate) fn deb(architecture: &str, files: &[(&str, &[u8])], links: &[(&str, &str)]) -> Vec<u8> {
+    let file = |tar: &mut tar::Builder<Vec<u8>>, path: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, format!("./{path}"), bytes).unwrap();
+    };
+    let mut control = tar::Builder::new(Vec::new());
+    file(&mut control, "control", format!("Package: x\nArchitecture: {architecture}\n").as_bytes());
+    let mut data = tar::Builder::new(Vec::new());
+    files.iter().for_each(|(path, bytes)| file(&mut data, path, bytes));
+    for (path, target) in links {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        data.append_link(&mut header, format!("./{path}"), target).unwrap();
+    }
+    let pack =
+        |tar: tar::Builder<Vec<u8>>| zstd::bulk::compress(&tar.into_inner().unwrap(), 1).unwrap();
+    let mut out = b"!<arch>\n".to_vec();
+    for (name, bytes) in [
+        ("debian-binary", b"2.0\n".to_vec()),
+        ("control.tar.zst", pack(control)),
+        ("data.tar.zst", pack(data)),
+    ] {
+        out.extend(format!("{name:<16}{:<32}{:<10}`\n", "0", bytes.len()).bytes());
+        out.extend(bytes);
+        out.resize(out.len().next_multiple_of(2), b'\n');
+    }
+    out
+}
+
+/// All files below a directory, as [`deb`] takes them.
+pub(crate) fn files_below(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let (mut out, mut waiting) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(path) = waiting.pop() {
+        for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                waiting.push(entry.path());
+            } else {
+                let name = entry.path().strip_prefix(directory).unwrap().display().to_string();
+                out.push((name, fs::read(entry.path()).unwrap()));
+            }
+        }
+    }
+    out.sort();
+    out
 }

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Kernels, initramfs and revision, and what boards make of them.
+
+use super::image::{Image, RELEASES, TREES, elf, modules, root};
+use super::{check, check_clean};
+
+#[test]
+fn systemd() {
+    let at = "revision r1, root.squashfs";
+    let config = "etc/systemd/system.conf";
+    let dropin = "usr/lib/systemd/system.conf.d/10-x.conf";
+    let image = |files: &[(&str, &str)]| {
+        let root = root(files);
+        move |i: &mut Image| i.revision_file("root.squashfs", root)
+    };
+    let bin = ("usr/lib/systemd/systemd", "x");
+    check(image(&[bin]), &["reboot-watchdog"], at, "RebootWatchdogSec=10min");
+    check(
+        image(&[
+            bin,
+            (config, "[Manager]\nRebootWatchdogSec=15\n"),
+            (dropin, "RebootWatchdogSec=20\n"),
+        ]),
+        &["reboot-watchdog"],
+        at,
+        "RebootWatchdogSec=20",
+    );
+    check_clean(image(&[
+        bin,
+        (config, "RebootWatchdogSec=600\n"),
+        (dropin, "RebootWatchdogSec=15\n"),
+    ]));
+    check_clean(image(&[bin, (config, "#RebootWatchdogSec=10min\nRebootWatchdogSec=off\n")]));
+    check_clean(image(&[("sbin/init", "busybox")]));
+}
+
+#[test]
+fn revisions() {
+    check(
+        |i| i.cmdline = i.cmdline.replace("revision=r1", "revision=r2"),
+        &["revision"],
+        "revision r2",
+        "is not on the data partition, partition 2 needs it",
+    );
+    check(
+        |i| i.cmdline = i.cmdline.replace(" pivot.revision=r1", ""),
+        &["revision"],
+        "partition 3, cmdline.txt",
+        "no pivot.revision=",
+    );
+    check(
+        |i| i.missing = Some("firmware.squashfs"),
+        &["revision"],
+        "revision r1, firmware.squashfs",
+        "is missing",
+    );
+    check(
+        |i| i.longer = Some("firmware.squashfs"),
+        &["revision"],
+        "revision r1, firmware.squashfs",
+        " bytes of ",
+    );
+    let name = format!("modules_{}.squashfs", RELEASES[3].1);
+    check(
+        |i| i.revision.retain(|(file, _)| *file != name),
+        &["modules-missing"],
+        &format!("revision r1, {name}"),
+        "is missing, kernel8.img needs it",
+    );
+}
+
+#[test]
+fn kernels() {
+    let at = "partition 2, kernels.txt";
+    check(
+        |i| i.append("kernels.txt", "6.0 kernel6.img initrd early6.img\n"),
+        &["kernel-listed", "modules-missing"],
+        at,
+        "early6.img of 6.0 is missing",
+    );
+    check(
+        |i| i.both("kernel7.img", b"Linux version 6.13-v7 (x) tryboot\0"),
+        &["kernel-listed"],
+        at,
+        "kernel7.img is 6.13-v7, and listed as 6.12-v7",
+    );
+    let release = RELEASES[1].1;
+    let name = format!("modules_{release}.squashfs");
+    check(
+        |i| i.revision_file(&name, modules(release, &["bcm2835_wdt"], "xz_dec_run\0zlib_inflate")),
+        &["codec", "emulation-only"],
+        "revision r1, root.squashfs",
+        "is zstd, which the kernel 6.12-v7 cannot read",
+    );
+}
+
+#[test]
+fn initramfs() {
+    check(
+        |i| i.both("early8.img", b"garbage"),
+        &["initramfs", "initramfs-part"],
+        "partition 2, early8.img",
+        "",
+    );
+    check(
+        |i| i.both("early8.img", &[0; 513]),
+        &["initramfs-part"],
+        "partition 2, early8.img",
+        "has 513 bytes, no multiple of 512",
+    );
+    check(
+        |i| i.set_initrd(&[("sbin/init", elf(0x10000))]),
+        &["initramfs"],
+        "partition 2",
+        "no part of the initramfs has a program /init",
+    );
+    check(
+        |i| i.set_initrd(&[("init", elf(0x1000)), ("sbin/init", elf(0x10000))]),
+        &["init-alignment"],
+        "partition 3, initrd",
+        "/init segments are aligned to 0x1000",
+    );
+}
+
+#[test]
+fn boards() {
+    let tree = "bcm2711-rpi-400.dtb";
+    let what = "partition 2: bcm2711-rpi-400.dtb is missing: no device tree";
+    assert!(TREES.contains(&tree));
+    check(|i| i.remove(tree), &["board-stops"], "pi400", what);
+    check(
+        |i| {
+            i.remove(tree);
+            i.claims = String::new();
+        },
+        &["board-unserved"],
+        "pi400",
+        what,
+    );
+    let release = RELEASES[4].1;
+    let name = format!("modules_{release}.squashfs");
+    let calls = "zstd_init_dstream";
+    check(
+        |i| i.revision_file(&name, modules(release, &["vcio", "sdhci_iproc"], calls)),
+        &["emulation-only"],
+        "cm5 cm5l pi5 pi5-d0 pi500 pi500+",
+        "emulation only: the kernel has no sdhci_brcmstb",
+    );
+    check(
+        |i| {
+            i.revision_file(&name, modules(release, &["sdhci_brcmstb"], calls));
+            i.both("kernel_2712.img", format!("Linux version {release} (x)").as_bytes());
+        },
+        &["emulation-only"],
+        "cm5 cm5l pi5 pi5-d0 pi500 pi500+",
+        "cannot pass the tryboot flag on",
+    );
+    check_clean(|i| {
+        i.both("kernel_2712.img", format!("Linux version {release} (x)").as_bytes());
+    });
+}
