@@ -89,8 +89,8 @@ impl<'a> Build<'a> {
         cache: &'a Cache,
         progress: Progress,
     ) -> Result<Self> {
-        let (programs, archive) = plan::programs(&config.initramfs)?;
-        let looked = plan::look(config, &programs)?;
+        let looked = plan::look(config)?;
+        let (programs, archive) = plan::programs(&config.initramfs, &looked)?;
         let read: Vec<_> =
             looked.iter().map(|one| (one.look.release.as_str(), &one.look.config)).collect();
         let root = config.root.as_ref().map(|root| plan::root_codec(root, &read)).transpose()?;

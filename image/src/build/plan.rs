@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is looked at and decided before a build writes its first file.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::cache::Cache;
 use crate::compress;
@@ -41,20 +41,36 @@ pub(super) struct Planned {
 }
 
 /// The programs of the initramfs, and their archive.
-pub(super) fn programs(section: &config::Initramfs) -> Result<(Programs, Vec<u8>)> {
+pub(super) fn programs(
+    section: &config::Initramfs,
+    kernels: &[Looked<'_>],
+) -> Result<(Programs, Vec<u8>)> {
+    let narrow = kernels.iter().find(|one| one.look.kind == Some(Kind::Arm));
     let init = match &section.init {
         Some(init) => init.clone(),
-        None => initramfs::built(section.arch)?,
+        // the second is for 32-bit kernels alone
+        None => initramfs::built(section.arch)?
+            .into_iter()
+            .take(if narrow.is_some() { 2 } else { 1 })
+            .collect(),
     };
     let (e2fsck, shell) = (section.e2fsck.clone(), section.shell.clone());
     let programs = Programs { init, arch: section.arch, e2fsck, shell };
+    let runs = programs.arch == Arch::Armv6 || programs.two_machines();
+    if let Some(kernel) = narrow.filter(|_| !runs) {
+        anyhow::bail!(
+            "kernel {} is 32-bit, and there is no ARM program for it: `cargo device` builds one, initramfs.init \
+             names one",
+            kernel.look.release
+        );
+    }
     let archive = initramfs::archive(&programs)?.to_bytes();
     Ok((programs, archive))
 }
 
 /// Looks at every kernel, and refuses what cannot work together.
-pub(super) fn look<'a>(config: &'a Config, programs: &Programs) -> Result<Vec<Looked<'a>>> {
-    let mut out: Vec<Looked<'a>> = Vec::new();
+pub(super) fn look(config: &Config) -> Result<Vec<Looked<'_>>> {
+    let mut out: Vec<Looked<'_>> = Vec::new();
     for section in &config.kernel {
         let source = source(section)?;
         let look = Look::at(&source)?;
@@ -66,11 +82,6 @@ pub(super) fn look<'a>(config: &'a Config, programs: &Programs) -> Result<Vec<Lo
         let read = [(release, &look.config)];
         let codec = squashfs::choose(&format!("modules of {release}"), section.compression, &read)?;
         kernel::reads_archive(release, &look.config, config.initramfs.compression)?;
-        let runs = programs.arch == Arch::Armv6 || programs.two_machines();
-        ensure!(
-            look.kind != Some(Kind::Arm) || runs,
-            "kernel {release} is 32-bit, and there is no ARM program in initramfs.init"
-        );
         let file = config.rpi.is_some().then(|| rpi::file(&look, section.file)).transpose()?;
         out.push(Looked { section, look, codec, source, file });
     }
