@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `lint`: everything about an image that a board would stop at, or that would fail later in the field. Each rule
-//! is one function in [`RULES`]; what it knows of a board is `rpifw`'s, and what it says of a kernel is evidence from
+//! is one function in `RULES`; what it knows of a board is `rpifw`'s, and what it says of a kernel is evidence from
 //! the image itself.
 
 mod boards;

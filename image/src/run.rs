@@ -91,7 +91,11 @@ fn boards(arguments: &cli::Look) -> Result<()> {
 
 fn lint(arguments: &cli::Look) -> Result<()> {
     let report = crate::lint::lint(&arguments.image)?;
-    if arguments.json { json(&report)? } else { print(&report.to_string())? }
+    if arguments.json {
+        json(&report)?
+    } else {
+        print(&report.to_string())?
+    }
     let errors = report.count(crate::lint::Severity::Error);
     anyhow::ensure!(errors == 0, "{}: errors: {errors}", arguments.image.display());
     Ok(())

@@ -23,7 +23,7 @@ struct Family {
     kernels: &'static [KernelFile],
 }
 
-/// In the order of the file: a Zero 2 W matches [pi0], too, and the last word counts. (config_txt/conditional.adoc)
+/// In the order of the file: a Zero 2 W matches `[pi0]`, too, and the last word counts. (config_txt/conditional.adoc)
 const FAMILIES: &[Family] = &[
     Family { filter: "pi1", boards: "Pi 1 A, B, A+, B+, Compute Module 1", kernels: &[V6] },
     Family { filter: "pi2", boards: "Pi 2 B", kernels: &[V7] },
