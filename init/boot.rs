@@ -67,7 +67,7 @@ impl Boot {
 
     /// The kernel's file systems, the log, and the facts that everything else is decided from.
     fn begin(start: Start) -> Self {
-        let report = Report::start();
+        let mut report = Report::start();
         let api = mount::api::filesystems("");
         kmsg::open();
         let line = mount::file::read("/proc/cmdline", CMDLINE).unwrap_or_default();
@@ -75,9 +75,7 @@ impl Boot {
         let release = rustix::system::uname().release().to_str().unwrap_or_default().into();
         let deadline = Deadline::new(cmdline.timeout.into());
         let uevents = Uevents::open();
-        if cmdline.debug {
-            kmsg::debug();
-        }
+        report.debug = cmdline.debug;
         say!(
             Info,
             "version {}, kernel {release}, slot {}{}, revision {}, {} s to boot",
@@ -90,10 +88,16 @@ impl Boot {
         for complaint in &cmdline.complaints {
             say!(Warn, "{complaint}");
         }
-        for why in [api.as_ref().err(), uevents.as_ref().err()].into_iter().flatten() {
+        if let Err(why) = api {
             say!(Warn, "{why}");
         }
-        let uevents = uevents.ok();
+        let uevents = match uevents {
+            Ok(uevents) => Some(uevents),
+            Err(why) => {
+                say!(Warn, "{why}");
+                None
+            }
+        };
         let mut boot = Self {
             start,
             cmdline,
@@ -147,10 +151,11 @@ impl Boot {
 /// A command line as text: one with bytes that are no UTF-8 keeps its ASCII, so that one bad word costs only itself.
 fn text(line: Vec<u8>) -> String {
     String::from_utf8(line).unwrap_or_else(|why| {
-        why.as_bytes()
-            .iter()
-            .map(|&byte| if byte.is_ascii() { char::from(byte) } else { '?' })
-            .collect()
+        let mut line = why.into_bytes();
+        for byte in line.iter_mut().filter(|byte| !byte.is_ascii()) {
+            *byte = b'?';
+        }
+        String::from_utf8(line).unwrap_or_default()
     })
 }
 

@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use bootsel::slot::Slot;
+use bootsel::text::split_once;
 
 /// How long the boot may take until it counts as hung, in seconds: a USB disk may need 20 to spin up and an ext4
 /// journal on a slow card as much again.
@@ -64,6 +65,8 @@ pub(crate) enum Rescue {
 pub(crate) struct Cmdline<'a> {
     words: Vec<Word<'a>>,
     pub(crate) data: Option<&'a str>,
+    /// Whether the data partition may take the rest of its disk.
+    pub(crate) grow: bool,
     pub(crate) revision: Option<&'a str>,
     pub(crate) slot: Option<Slot>,
     pub(crate) trial: bool,
@@ -89,6 +92,8 @@ type Complaint = &'static str;
 
 impl<'a> Cmdline<'a> {
     /// Understands a command line of any length.
+    // Out of line, as its stack frame makes longer code of the caller.
+    #[inline(never)]
     pub(crate) fn parse(line: &'a str) -> Self {
         let mut cmdline = Self::empty();
         for word in split(line) {
@@ -106,6 +111,7 @@ impl<'a> Cmdline<'a> {
         Self {
             words: Vec::new(),
             data: None,
+            grow: true,
             revision: None,
             slot: None,
             trial: false,
@@ -128,6 +134,7 @@ impl<'a> Cmdline<'a> {
     }
 
     /// Takes one word; the last of several wins, as in the kernel.
+    #[inline(never)]
     fn take(&mut self, key: &'a str, value: Option<&'a str>) -> Result<(), Complaint> {
         if let Some(ours) = key.strip_prefix("pivot.") {
             return self.take_ours(ours, value);
@@ -151,6 +158,7 @@ impl<'a> Cmdline<'a> {
     fn take_ours(&mut self, key: &str, value: Option<&'a str>) -> Result<(), Complaint> {
         match key {
             "data" => self.data = text(value),
+            "grow" => self.grow = flag(value)?,
             "revision" => self.revision = text(value),
             "slot" => {
                 self.slot = Slot::from_cmdline(value.unwrap_or_default())
@@ -182,7 +190,7 @@ impl<'a> Cmdline<'a> {
     pub(crate) fn module_options(&self, module: &str) -> String {
         let mut options = String::new();
         for word in &self.words {
-            let Some((name, option)) = word.key.split_once('.') else { continue };
+            let Some((name, option)) = split_once(word.key, b'.') else { continue };
             if same_name(name, module) {
                 push_option(&mut options, option, word.value);
             }
@@ -198,7 +206,7 @@ fn push_option(options: &mut String, option: &str, value: Option<&str>) {
     options.push_str(option);
     if let Some(value) = value {
         options.push('=');
-        let quote = if value.contains(' ') { "\"" } else { "" };
+        let quote = if split_once(value, b' ').is_some() { "\"" } else { "" };
         options.push_str(quote);
         options.push_str(value);
         options.push_str(quote);
@@ -224,7 +232,7 @@ fn flag(value: Option<&str>) -> Result<bool, Complaint> {
 }
 
 fn number(value: Option<&str>) -> Result<u32, Complaint> {
-    value.unwrap_or_default().parse().map_err(|_| "is not a number of seconds")
+    mount::device::decimal(value.unwrap_or_default()).ok_or("is not a number of seconds")
 }
 
 /// A time limit: at most a day, so that sums of it cannot overflow, and never nothing.
@@ -286,7 +294,7 @@ fn split(line: &str) -> impl Iterator<Item = Word<'_>> {
 
 fn word(raw: &str) -> Word<'_> {
     let text = unquote(raw);
-    match text.split_once('=') {
+    match split_once(text, b'=') {
         Some((key, value)) => Word { key, value: Some(unquote(value)) },
         None => Word { key: text, value: None },
     }

@@ -13,7 +13,7 @@ use rustix::process::WaitOptions;
 use uapi::process::Fork;
 
 use crate::boot::{Boot, device_name};
-use crate::kmsg::say;
+use crate::kmsg::{say, warn};
 
 /// Where the data partition is mounted; `/run` moves with it into the new root.
 pub(crate) const DATA: &str = "/run/pivot/data";
@@ -41,6 +41,7 @@ impl Data {
 impl Boot {
     /// Waits for `pivot.data=` and mounts it. Read-only where it cannot be written: a full or failing card still
     /// boots, and says so.
+    #[inline(never)]
     pub(crate) fn mount_data(&mut self) -> Result<(), Error> {
         let Some(given) = self.cmdline.data else { return Ok(()) };
         let name = device_name("pivot.data", given)?;
@@ -48,7 +49,7 @@ impl Boot {
         self.report.stage("wait_for_data");
         self.repair(&device)?;
         file::create_directories(DATA)?;
-        let options = Options { kinds: None, read_only: false, data: None };
+        let options = Options { kinds: None, read_only: false, data: None, warn };
         let mounted = filesystem::mount(&device.node, DATA, &options)?;
         self.data = Some(Data { read_only: mounted.read_only });
         self.report.fact("data", &device.node);
@@ -59,6 +60,9 @@ impl Boot {
             )))?;
         }
         self.report.stage("mount_data");
+        if !mounted.read_only {
+            self.grow_data(&device);
+        }
         Ok(())
     }
 

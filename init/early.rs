@@ -9,6 +9,7 @@ use crate::cmdline::WatchdogWish;
 use crate::kmsg::say;
 use crate::revision::MODULES;
 use crate::watchdog::Watchdog;
+use bootsel::text::pop;
 use mount::Error;
 use mount::file;
 
@@ -56,7 +57,8 @@ impl Boot {
     /// that nothing has to be searched or parsed here.
     pub(crate) fn load_modules(&mut self) -> Result<(), Error> {
         let directory = format!("{MODULES}/{}", self.release);
-        for name in self.cmdline.modules.split(',').filter(|name| !name.is_empty()) {
+        let mut names = self.cmdline.modules;
+        while let Some(name) = pop(&mut names, b',') {
             let path = format!("{directory}/load/{}", modules::module_name(name));
             let refused = match file::read(&path, LIST) {
                 Ok(list) => self.insert(&directory, &list)?,

@@ -104,14 +104,6 @@ unsafe fn strings(array: *const *const c_char) -> Vec<&'static CStr> {
     strings
 }
 
-/// Makes this the program's log.
-pub(crate) fn set_logger(logger: &'static dyn log::Log) {
-    // SAFETY: there is one thread, and it sets the logger once. (The other way is an atomic exchange, whose runtime
-    // detection of the processor is a KiB.)
-    let set = unsafe { log::set_logger_racy(logger) };
-    debug_assert!(set.is_ok());
-}
-
 /// A panic is a defect of ours. The message is kept, the machine restarts, and a trial is over.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {

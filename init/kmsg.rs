@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The log: the `log` crate's records to `/dev/kmsg`, one write each.
+//! The log: records to `/dev/kmsg`, one write each.
 
-use alloc::boxed::Box;
 use core::fmt::{self, Write};
 
-use log::{Level, LevelFilter, Log, Metadata, Record};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
+use uapi::process::Kept;
 
 /// The longest record: the kernel refuses one of more than about 1,000 bytes whole (`PRINTKRB_RECORD_MAX`, 1024 with
 /// its own prefix), so a longer one is cut.
@@ -25,7 +24,7 @@ impl Line {
             Level::Error => "<27>",
             Level::Warn => "<28>",
             Level::Info => "<30>",
-            Level::Debug | Level::Trace => "<31>",
+            Level::Debug => "<31>",
         };
         let mut line = Self { bytes: [0; RECORD + 1], length: 0 };
         // Line::write_str cuts and never fails.
@@ -55,45 +54,35 @@ impl Write for Line {
     }
 }
 
+/// Of a record, for the kernel's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
 /// Where records go: `/dev/kmsg`, and standard error (the console) where that cannot be opened.
-struct Kmsg(Option<OwnedFd>);
-
-impl Kmsg {
-    fn target(&self) -> BorrowedFd<'_> {
-        match &self.0 {
-            Some(device) => device.as_fd(),
-            None => uapi::process::stderr(),
-        }
-    }
-}
-
-impl Log for Kmsg {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        emit(self.target(), record.level(), *record.args());
-    }
-
-    fn flush(&self) {}
-}
+static TARGET: Kept = Kept::stderr();
 
 /// Logs a line: `say!(Warn, "cannot ...: {why}")`.
-///
-/// The macros of the `log` crate leave the module's path, the file and the line number at every place, which the kernel
-/// log does not show.
 macro_rules! say {
-    ($level:ident, $($line:tt)*) => { $crate::kmsg::record(log::Level::$level, format_args!($($line)*)) };
+    ($level:ident, $($line:tt)*) => {
+        $crate::kmsg::record($crate::kmsg::Level::$level, format_args!($($line)*))
+    };
 }
 pub(crate) use say;
 
 /// What [`say!`] calls.
 #[inline(never)]
 pub(crate) fn record(level: Level, line: fmt::Arguments<'_>) {
-    if level <= log::max_level() {
-        log::logger().log(&Record::builder().level(level).args(line).build());
-    }
+    emit(TARGET.get(), level, line);
+}
+
+/// What a library has to say.
+pub(crate) fn warn(line: fmt::Arguments<'_>) {
+    record(Level::Warn, line);
 }
 
 fn emit(target: BorrowedFd<'_>, level: Level, message: fmt::Arguments<'_>) {
@@ -103,26 +92,11 @@ fn emit(target: BorrowedFd<'_>, level: Level, message: fmt::Arguments<'_>) {
 
 /// Opens the log. Called once, after `/dev` and `/proc` are there.
 pub(crate) fn open() {
-    // "ratelimit", the default, keeps 10 records of 5 seconds and drops the others.
-    let unlimited = crate::file::write("/proc/sys/kernel/printk_devkmsg", b"on\n");
-    let kmsg = Box::leak(Box::new(Kmsg(device())));
-    #[cfg(all(target_env = "musl", not(test)))]
-    crate::entry::set_logger(kmsg);
-    #[cfg(not(all(target_env = "musl", not(test))))]
-    let _ = log::set_logger(kmsg);
-    log::set_max_level(LevelFilter::Info);
-    if let Err(why) = unlimited {
-        say!(
-            Debug,
-            "lines may be dropped: cannot write /proc/sys/kernel/printk_devkmsg: {}",
-            mount::errno::text(why)
-        );
+    // "ratelimit", the default, keeps 10 records of 5 seconds and drops the others. Where this fails, some are missing.
+    let _ = crate::file::write("/proc/sys/kernel/printk_devkmsg", b"on\n");
+    if let Some(device) = device() {
+        TARGET.keep(device);
     }
-}
-
-/// Lets debug records through: `pivot.debug`.
-pub(crate) fn debug() {
-    log::set_max_level(LevelFilter::Debug);
 }
 
 fn device() -> Option<OwnedFd> {
@@ -151,8 +125,9 @@ fn device() -> Option<OwnedFd> {
     expect(dead_code, reason = "the host has std's handler")
 )]
 pub(crate) fn last_words(message: fmt::Arguments<'_>) {
-    let kmsg = Kmsg(device());
-    emit(kmsg.target(), Level::Error, message);
+    let device = device();
+    let target = device.as_ref().map_or_else(|| TARGET.get(), AsFd::as_fd);
+    emit(target, Level::Error, message);
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod cmdline;
 mod data;
 mod early;
 mod file;
+mod grow;
 mod journal;
 mod kmsg;
 mod report;

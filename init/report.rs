@@ -5,12 +5,25 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
 
+use crate::kmsg::say;
+
 /// Where the report is found in the booted system.
 pub(crate) const PATH: &str = "/run/pivot/boot.json";
+
+/// Which of an image's programs this is. uname(2) cannot tell: a 64-bit kernel runs the ARMv6 one, too.
+const INIT: &str = if cfg!(target_arch = "arm") {
+    "armv6"
+} else if cfg!(target_arch = "aarch64") {
+    "aarch64"
+} else {
+    "x86_64"
+};
 
 /// The report, written as it comes: nothing is kept but the text.
 #[derive(Debug)]
 pub(crate) struct Report {
+    /// Whether each stage is logged when it is done: `pivot.debug`.
+    pub(crate) debug: bool,
     start: u64,
     last: u64,
     reached: &'static str,
@@ -27,6 +40,7 @@ impl Report {
         let start = now();
         let (degraded, stages, summary) = (String::new(), String::new(), String::new());
         let mut report = Self {
+            debug: false,
             start,
             last: start,
             reached: "start",
@@ -36,6 +50,7 @@ impl Report {
             summary,
         };
         report.fact("pivot", env!("PIVOT_VERSION"));
+        report.fact("init", INIT);
         report
     }
 
@@ -53,6 +68,9 @@ impl Report {
         push_milliseconds(&mut self.summary, spent);
         self.summary.push_str(", ");
         (self.last, self.reached) = (end, name);
+        if self.debug {
+            say!(Debug, "stage {name} is done");
+        }
     }
 
     /// When the boot began, in microseconds since the kernel started.
@@ -105,10 +123,9 @@ fn now() -> u64 {
 fn push_milliseconds(text: &mut String, microseconds: u64) {
     // Writing into a String cannot fail.
     let _ = write!(text, " {}.", microseconds / 1000);
-    for unit in [100, 10, 1] {
-        let digit = u32::try_from(microseconds / unit % 10).unwrap_or_default();
-        text.extend(char::from_digit(digit, 10));
-    }
+    // With three digits: behind a one that is then taken away.
+    let fraction = format!("{}", 1000 + microseconds % 1000);
+    text.push_str(fraction.get(1..).unwrap_or_default());
     text.push_str(" ms");
 }
 
@@ -117,7 +134,10 @@ fn push_string(json: &mut String, text: &str) {
     json.push('"');
     for c in text.chars() {
         match c {
-            '"' | '\\' => json.extend(['\\', c]),
+            '"' | '\\' => {
+                json.push('\\');
+                json.push(c);
+            }
             c if c < ' ' => {
                 json.push_str("\\u00");
                 json.push(if c < '\u{10}' { '0' } else { '1' });

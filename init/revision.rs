@@ -6,7 +6,7 @@
 //! [`bootsel::choose`]; a revision that cannot be mounted goes back there as broken.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
@@ -77,7 +77,7 @@ impl Boot {
                 Ok(()) => {
                     say!(Info, "revision {id}");
                     self.report.fact("revision", id.as_str());
-                    self.revision = Some(id.to_string());
+                    self.revision = Some(id.as_str().into());
                     return degraded.map_or(Ok(()), |what| self.degraded(what.into()));
                 }
                 Err(why) if again => return Err(why),
@@ -180,7 +180,7 @@ fn first_state(candidates: &[Candidate]) -> Option<&State> {
 
 fn mark_broken(candidates: &mut [Candidate], id: &RevisionId, why: &Error, root_usable: bool) {
     for candidate in candidates.iter_mut().filter(|candidate| candidate.id == *id) {
-        candidate.state = State::Broken { reason: why.to_string(), root_usable };
+        candidate.state = State::Broken { reason: (**why).into(), root_usable };
     }
 }
 
@@ -205,7 +205,7 @@ fn others(wanted: &RevisionId, release: &str) -> Vec<Candidate> {
 fn look_at(id: &RevisionId, release: &str) -> Candidate {
     let (version, state) = match read_manifest(id) {
         Ok(manifest) => (manifest.version().unwrap_or_default(), check(id, &manifest, release)),
-        Err(why) => (0, State::Broken { reason: why.to_string(), root_usable: false }),
+        Err(why) => (0, State::Broken { reason: (*why).into(), root_usable: false }),
     };
     Candidate { id: id.clone(), version, state }
 }
@@ -227,7 +227,7 @@ fn check(id: &RevisionId, manifest: &Manifest, release: &str) -> State {
         if let Err(why) = check_file(&directory, file) {
             let root = manifest.file(manifest::ROOT);
             let root_usable = root.is_some_and(|root| check_file(&directory, root).is_ok());
-            return State::Broken { reason: why.to_string(), root_usable };
+            return State::Broken { reason: (*why).into(), root_usable };
         }
     }
     let image = manifest::modules_image(release).and_then(|name| manifest.file(&name));

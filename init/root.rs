@@ -12,7 +12,7 @@ use mount::{overlay, wait};
 use crate::boot::{Boot, device_name};
 use crate::cmdline::Overlay;
 use crate::data::DATA;
-use crate::kmsg::say;
+use crate::kmsg::{say, warn};
 use crate::switch_root::SYSROOT;
 use mount::file;
 
@@ -59,6 +59,7 @@ impl Boot {
             // Nothing is written below an overlay.
             read_only: self.cmdline.read_only || self.cmdline.overlay != Overlay::None,
             data: self.cmdline.rootflags,
+            warn,
         };
         filesystem::mount(&device.node, target, &options)?;
         say!(Info, "root: {} ({parameter}={value})", device.node);

@@ -6,14 +6,16 @@
 //! namespace (`current_chrooted()` in kernel/user_namespace.c).
 
 use alloc::ffi::CString;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::ffi::CStr;
 
 use mount::Error;
+use mount::file::c_string;
 use mount::new_root::Root;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 use crate::boot::Boot;
 use crate::kmsg::say;
@@ -28,15 +30,17 @@ const DEPTH: usize = 32;
 
 /// Which program of the new root is its init. Found before anything is moved, so that rescue still has a system.
 pub(crate) fn find_init(root: &Root, wanted: Option<&str>) -> Result<CString, Error> {
-    let candidates = wanted.map_or_else(|| INITS.to_vec(), |path| [path].to_vec());
-    for path in &candidates {
+    let wanted = wanted.as_slice();
+    let candidates = if wanted.is_empty() { &INITS } else { wanted };
+    let mut tried = String::new();
+    for path in candidates {
         if root.exists(path) {
-            return CString::new(*path)
-                .map_err(|_| Error::new(format_args!("cannot execute {path}")));
+            return c_string(path).map_err(|_| Error::new(format_args!("cannot execute {path}")));
         }
+        tried.push(' ');
+        tried.push_str(path);
     }
-    let tried = candidates.join(" ");
-    Err(Error::new(format_args!("no init in the root file system: tried {tried}")))
+    Err(Error::new(format_args!("no init in the root file system: tried{tried}")))
 }
 
 /// Enters `root` and becomes its `init`. Returns only the reason why that failed.
@@ -60,7 +64,9 @@ pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallib
     }
     let state = systemd::state(init, boot.report.began());
     if let Some(state) = &state {
-        arguments.extend(systemd::ARGUMENTS);
+        for argument in systemd::ARGUMENTS {
+            arguments.push(argument);
+        }
         arguments.push(state);
     }
     let cause = uapi::process::execve(init, &arguments, &boot.start.environment);
@@ -95,8 +101,7 @@ fn delete(initramfs: OwnedFd) {
 }
 
 fn empty(directory: BorrowedFd<'_>, device: u64, depth: usize) {
-    mount::file::each_entry(directory, &mut |name, kind| {
-        let is_directory = kind == FileType::Directory;
+    mount::file::each_entry(directory, &mut |name, is_directory| {
         if is_directory && depth > 0 {
             descend(directory, name, device, depth);
         }

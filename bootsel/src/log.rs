@@ -11,7 +11,7 @@
 //! no clock: the counter gives the order. It also gives the place, counter modulo 64, which holds
 //! across its wrap. The log is a witness and decides nothing but the one-shot fallback.
 
-use crate::{ptable::crc32, slot, slot::Slot};
+use crate::{ptable::crc32, slot, slot::Slot, text::split_once};
 use alloc::{format, string::String, vec::Vec};
 
 /// Bytes of a record: what a disk writes at once.
@@ -59,7 +59,7 @@ impl<'a> Record<&'a str> {
         let line = body.split(|byte| *byte == b'\n').next()?;
         let mut rest = core::str::from_utf8(line).ok()?.strip_prefix(' ')?;
         let mut field = |key| {
-            let (value, after) = rest.strip_prefix(key)?.split_once(' ')?;
+            let (value, after) = split_once(rest.strip_prefix(key)?, b' ')?;
             rest = after;
             Some(value)
         };

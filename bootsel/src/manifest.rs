@@ -14,6 +14,7 @@
 //! There is one way to write a manifest, so that what was signed and what was parsed are the same:
 //! `Display` of what `parse` accepted gives back the very bytes.
 
+use crate::text::split_once;
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
@@ -134,7 +135,7 @@ impl Manifest {
         }
         let mut manifest = Self { keys: Vec::new(), files: Vec::new() };
         let (mut number, mut blank) = (0, false);
-        while let Some((line, after)) = rest.split_once('\n') {
+        while let Some((line, after)) = split_once(rest, b'\n') {
             (rest, number) = (after, number + 1);
             let added = if blank {
                 manifest.add_file(line)
@@ -170,7 +171,7 @@ impl Manifest {
     }
 
     fn add_key(&mut self, line: &str) -> Result<(), &'static str> {
-        let (key, value) = line.split_once('=').ok_or("not key=value")?;
+        let (key, value) = split_once(line, b'=').ok_or("not key=value")?;
         match (self.keys.len(), key) {
             (0, "format") if value == FORMAT => {}
             (0, "format") => return Err("unknown format, format=1 is known here"),
@@ -200,7 +201,7 @@ impl Manifest {
         // What is missing is empty, and nothing of a file may be.
         let mut rest = line;
         let mut field = || {
-            let (field, after) = rest.split_once(' ').unwrap_or((rest, ""));
+            let (field, after) = split_once(rest, b' ').unwrap_or((rest, ""));
             rest = after;
             field
         };

@@ -5,6 +5,7 @@
 //! here. Writing refuses whatever a later reader could doubt.
 
 pub mod gpt;
+pub mod grow;
 pub mod mbr;
 
 use core::{fmt, str::FromStr};

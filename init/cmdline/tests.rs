@@ -37,6 +37,7 @@ fn what_cannot_be_used_is_complained_about() {
     complaint("pivot.slot=c", "pivot.slot=c is neither a nor b");
     complaint("pivot.init=sbin/init", "not an absolute path");
     complaint("pivot.trial=maybe", "neither 1 nor 0");
+    complaint("pivot.grow=never", "neither 1 nor 0");
     complaint("pivot.watchdog=20", "pivot.watchdog=20 is refused");
     complaint("rootdelay=x", "rootdelay=x is not a number");
 }
@@ -62,6 +63,8 @@ fn the_last_of_several_wins() {
     let cmdline = Cmdline::parse("root=/dev/a root=/dev/b ro rw pivot.trial pivot.trial=0");
     assert_eq!(cmdline.root, Some("/dev/b"));
     assert!(!cmdline.read_only && !cmdline.trial);
+    let grow = ["", "pivot.grow=on", "pivot.grow=off", "pivot.grow=never"];
+    assert_eq!(grow.map(|line| Cmdline::parse(line).grow), [true, true, false, true]);
 }
 
 #[test]

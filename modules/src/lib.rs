@@ -27,7 +27,9 @@ mod tree;
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
+use bootsel::text::pop;
 use rustix::fs::OFlags;
 
 pub use error::Error;
@@ -46,29 +48,33 @@ pub struct Listed<'a> {
 /// The modules of a list in the order to insert, a line each: the file `early` of an initramfs, or `load/NAME` of a
 /// modules image. A `-` before the path says that the module is optional. Empty lines and those that begin with `#` are
 /// left out.
-pub fn list(text: &str) -> impl Iterator<Item = Listed<'_>> {
-    let lines =
-        text.lines().map(str::trim_ascii).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|line| match line.strip_prefix('-') {
-        Some(path) => Listed { path, optional: true },
-        None => Listed { path: line, optional: false },
+pub fn list(mut text: &str) -> impl Iterator<Item = Listed<'_>> {
+    core::iter::from_fn(move || {
+        loop {
+            let line = pop(&mut text, b'\n')?.trim_ascii();
+            match line.strip_prefix('-') {
+                Some(path) => return Some(Listed { path, optional: true }),
+                None if line.is_empty() || line.starts_with('#') => {}
+                None => return Some(Listed { path: line, optional: false }),
+            }
+        }
     })
 }
 
 /// The name by which the kernel knows the module: `kernel/fs/nls/nls_iso8859-1.ko.xz` is `nls_iso8859_1`.
 pub fn module_name(path_or_name: &str) -> String {
-    let (mut name, mut ended) = (String::new(), false);
-    for c in path_or_name.chars() {
-        match c {
-            '/' => (name, ended) = (String::new(), false),
-            // As kbuild and libkmod: a name ends at its first dot.
-            '.' => ended = true,
-            _ if ended => {}
-            '-' => name.push('_'),
-            _ => name.push(c),
+    let bytes = path_or_name.as_bytes();
+    let start = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let file = bytes.get(start..).unwrap_or_default();
+    // As kbuild and libkmod: a name ends at its first dot.
+    let mut name: Vec<u8> = file.split(|byte| *byte == b'.').next().unwrap_or_default().into();
+    for byte in &mut name {
+        if *byte == b'-' {
+            *byte = b'_';
         }
     }
-    name
+    // Cut at ASCII characters, it is still text.
+    String::from_utf8(name).unwrap_or_default()
 }
 
 /// Tells the kernel to look for firmware in `path` first. `sys` is where sysfs is mounted.
@@ -88,7 +94,6 @@ pub fn set_firmware_path(sys: &str, path: &str) -> Result<(), mount::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
 
     #[track_caller]
     fn name(path: &str, expected: &str) {

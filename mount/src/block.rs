@@ -34,6 +34,17 @@ pub struct BlockDevice {
     pub minor: u32,
 }
 
+/// Where on a disk a partition lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Path of the disk's node: `/dev/vda`.
+    pub disk: String,
+    /// Where it begins, in bytes.
+    pub start: u64,
+}
+
 /// A block device and what sysfs says of it.
 pub(crate) struct Entry<'a> {
     name: &'a str,
@@ -65,6 +76,17 @@ pub fn find(roots: &Roots<'_>, name: &DeviceName) -> Result<Option<BlockDevice>,
         return Ok(None);
     }
     Ok(found.pop())
+}
+
+/// Where the kernel says that the partition `device` lies; nothing for a device that is no partition.
+pub fn partition(roots: &Roots<'_>, device: &BlockDevice) -> Option<Partition> {
+    let directory = directory(roots, &device.name);
+    let entry = Entry { name: &device.name, uevent: uevent(&directory), directory };
+    let (number, disk) = entry.partition()?;
+    let start = file::attribute(&format!("{}/start", entry.directory))?;
+    // sysfs counts in 512 bytes, whatever the disk's blocks are.
+    let start = start.parse::<u64>().ok()?.checked_mul(512)?;
+    Some(Partition { number, disk: format!("{}/{disk}", roots.dev), start })
 }
 
 /// The names of the block devices that are there, without those backed by memory or files: for messages.

@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+use bootsel::text::split_once;
+
 /// A device as it was named; displays as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceName {
@@ -67,13 +69,13 @@ impl fmt::Display for ParseError {
 impl core::error::Error for ParseError {}
 
 fn by(typed: &str) -> Option<By> {
-    if let Some((key, value)) = typed.split_once('=')
-        && !key.contains('/')
+    if let Some((key, value)) = split_once(typed, b'=')
+        && split_once(key, b'/').is_none()
     {
         return tagged(key, value.into());
     }
     if let Some(rest) = typed.strip_prefix("/dev/disk/by-") {
-        let (key, value) = rest.split_once('/')?;
+        let (key, value) = split_once(rest, b'/')?;
         return tagged(&key.to_ascii_uppercase(), unescape(value)?);
     }
     match typed.strip_prefix("/dev/") {
@@ -95,7 +97,7 @@ fn tagged(key: &str, value: String) -> Option<By> {
 }
 
 fn partition_uuid(value: &str) -> Option<By> {
-    let (uuid, offset) = match value.split_once('/') {
+    let (uuid, offset) = match split_once(value, b'/') {
         Some((uuid, rest)) => (uuid, signed(rest.strip_prefix("PARTNROFF=")?)?),
         None => (value, 0),
     };
@@ -109,7 +111,7 @@ fn partition_uuid(value: &str) -> Option<By> {
 }
 
 fn number(typed: &str) -> Option<By> {
-    if let Some((major, minor)) = typed.split_once(':') {
+    if let Some((major, minor)) = split_once(typed, b':') {
         return Some(By::Number(decimal(major)?, decimal(minor)?));
     }
     let hex = typed.strip_prefix("0x").unwrap_or(typed);
@@ -124,8 +126,8 @@ fn number(typed: &str) -> Option<By> {
     Some(By::Number((device & 0xf_ff00) >> 8, (device & 0xff) | ((device >> 12) & 0xf_ff00)))
 }
 
-// Every number is parsed as u64: each type has its own copy of core's parser.
-pub(crate) fn decimal(text: &str) -> Option<u32> {
+/// A decimal number of 32 bits. Every number is parsed as u64: each type has its own copy of core's parser.
+pub fn decimal(text: &str) -> Option<u32> {
     u32::try_from(text.parse::<u64>().ok()?).ok()
 }
 

@@ -6,11 +6,11 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::mem::MaybeUninit;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Access, FileType, Mode, OFlags, RawDir, access, mkdir, open};
+use rustix::fs::{Access, Mode, OFlags, access, mkdir, open};
 use rustix::io::{Errno, pread};
+use uapi::directory;
 
 use crate::Error;
 
@@ -68,7 +68,7 @@ pub fn read(path: &str, limit: usize) -> Result<Vec<u8>, Error> {
 }
 
 /// Exactly `length` bytes at `offset`, or nothing.
-pub(crate) fn bytes_at(file: &OwnedFd, offset: u64, length: usize) -> Option<Vec<u8>> {
+pub fn bytes_at(file: &OwnedFd, offset: u64, length: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; length];
     (read_at(file.as_fd(), &mut bytes, offset).ok()? == length).then_some(bytes)
 }
@@ -82,14 +82,21 @@ pub fn attribute(path: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Calls `each` with the name and the type of every entry of a directory, `.` and `..` left out, as long as it can be
-/// read.
-pub fn each_entry(directory: BorrowedFd<'_>, each: &mut dyn FnMut(&CStr, FileType)) {
-    let mut buffer = [MaybeUninit::uninit(); 2048];
-    let mut entries = RawDir::new(directory, &mut buffer);
-    while let Some(Ok(entry)) = entries.next() {
-        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            each(entry.file_name(), entry.file_type());
+/// Calls `each` with the name of every entry of a directory, `.` and `..` left out, and whether it is a directory, as
+/// long as it can be read.
+pub fn each_entry(directory: BorrowedFd<'_>, each: &mut dyn FnMut(&CStr, bool)) {
+    let mut buffer = [0; 2048];
+    loop {
+        let mut last = true;
+        let Ok(entries) = directory::read(directory, &mut buffer) else { return };
+        for (name, is_directory) in entries {
+            last = false;
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                each(name, is_directory);
+            }
+        }
+        if last {
+            return;
         }
     }
 }

@@ -4,6 +4,7 @@
 use alloc::string::String;
 use core::fmt;
 
+use bootsel::text::pop;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
@@ -11,7 +12,7 @@ use crate::errno::text;
 use crate::{Error, file, superblock};
 
 /// How to mount.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
     /// Filesystem types to try, separated by commas (`rootfstype=`); without it the superblock decides.
     pub kinds: Option<&'a str>,
@@ -19,6 +20,8 @@ pub struct Options<'a> {
     pub read_only: bool,
     /// Options as mount(8) takes them (`rootflags=`): its general words too, which the kernel alone would refuse.
     pub data: Option<&'a str>,
+    /// Is told, a line each, what is not done as it was asked for.
+    pub warn: fn(fmt::Arguments<'_>),
 }
 
 /// What was mounted.
@@ -32,7 +35,7 @@ pub struct Mounted {
 
 /// Mounts the device `node` on `target`, which is created where it is missing.
 ///
-/// A device that refuses to be written to is mounted read-only with a warning: a system that can read its data can
+/// A device that refuses to be written to is mounted read-only, with a warning: a system that can read its data can
 /// say what is wrong with it.
 pub fn mount(node: &str, target: &str, options: &Options<'_>) -> Result<Mounted, Error> {
     file::create_directories(target)?;
@@ -41,8 +44,8 @@ pub fn mount(node: &str, target: &str, options: &Options<'_>) -> Result<Mounted,
     let kinds = options.kinds.map_or_else(|| kinds(node), String::from);
     let (mut tried, mut last) = (String::new(), Errno::NODEV);
     let mut rest = &*kinds;
-    while let Some(kind) = pop(&mut rest, ',') {
-        match attempt(node, target, kind, flags, &data) {
+    while let Some(kind) = pop(&mut rest, b',') {
+        match attempt(node, target, kind, flags, &data, options.warn) {
             Ok(read_only) => return Ok(Mounted { kind: kind.into(), read_only }),
             // Not this filesystem, or the kernel has no such driver.
             Err(errno @ (Errno::INVAL | Errno::NODEV)) => last = errno,
@@ -91,6 +94,7 @@ fn attempt(
     kind: &str,
     flags: MountFlags,
     data: &str,
+    warn: fn(fmt::Arguments<'_>),
 ) -> Result<bool, Errno> {
     if !flags.contains(MountFlags::RDONLY) {
         match mount2(node, target, kind, flags, data) {
@@ -118,11 +122,6 @@ fn attempt(
     Ok(true)
 }
 
-#[cold]
-fn warn(line: fmt::Arguments<'_>) {
-    log::warn!("{line}");
-}
-
 // Separated by commas.
 fn kinds(node: &str) -> String {
     if let Ok(Some(found)) = superblock::read(node) {
@@ -132,7 +131,7 @@ fn kinds(node: &str) -> String {
     let mut kinds = String::new();
     let lines = file::attribute("/proc/filesystems").unwrap_or_default();
     let mut rest = &*lines;
-    while let Some(line) = pop(&mut rest, '\n') {
+    while let Some(line) = pop(&mut rest, b'\n') {
         if let Some(kind) = line.strip_prefix('\t') {
             push(&mut kinds, kind);
         }
@@ -145,18 +144,6 @@ fn push(list: &mut String, word: &str) {
         list.push(',');
     }
     list.push_str(word);
-}
-
-// The next word that is not empty.
-fn pop<'a>(list: &mut &'a str, separator: char) -> Option<&'a str> {
-    while !list.is_empty() {
-        let (word, rest) = list.split_once(separator).unwrap_or((list, ""));
-        *list = rest;
-        if !word.is_empty() {
-            return Some(word);
-        }
-    }
-    None
 }
 
 // Words of mount(8) that are flags of mount(2), and whether they set or clear them.
@@ -178,7 +165,7 @@ const WORDS: [(&str, MountFlags, bool); 12] = [
 fn split(options: &str) -> (MountFlags, String) {
     let (mut flags, mut data) = (MountFlags::empty(), String::new());
     let mut rest = options;
-    while let Some(option) = pop(&mut rest, ',') {
+    while let Some(option) = pop(&mut rest, b',') {
         match WORDS.iter().find(|(word, ..)| *word == option) {
             Some((_, flag, on)) => flags.set(*flag, *on),
             None => push(&mut data, option),

@@ -21,7 +21,7 @@ pub mod filesystem;
 pub mod image;
 pub mod new_root;
 pub mod overlay;
-mod partition;
+pub mod partition;
 pub mod superblock;
 pub mod uevent;
 pub mod wait;

@@ -79,20 +79,29 @@ fn read(node: &str) -> Option<Table> {
     if let Some(signature) = mbr::disk_signature(&file::bytes_at(&file, 0, 512)?) {
         return Some(Table::Mbr(signature));
     }
-    // GPT counts in logical blocks: 512 bytes on nearly everything, 4096 on some NVMe and UFS.
-    let block = u64::from(ioctl_blksszget(&file).unwrap_or(512));
-    let blocks = seek(&file, SeekFrom::End(0)).ok()?.checked_div(block)?;
+    let block = block(&file);
+    let blocks = length(&file)?.checked_div(block.into())?;
     gpt_at(&file, block, 1).or_else(|| gpt_at(&file, block, blocks.checked_sub(1)?))
 }
 
 // The GPT whose header is in block `lba`: both checksums are right.
-fn gpt_at(file: &OwnedFd, block: u64, lba: u64) -> Option<Table> {
+fn gpt_at(file: &OwnedFd, block: u32, lba: u64) -> Option<Table> {
     // The largest block that a GPT can be on; it bounds what is read, too.
     let length = usize::try_from(block.min(4096)).ok()?;
-    let header = file::bytes_at(file, lba.checked_mul(block)?, length)?;
+    let header = file::bytes_at(file, lba.checked_mul(block.into())?, length)?;
     let header = gpt::Header::parse(&header, lba).ok()?;
     let length = usize::try_from(header.entries_bytes()).ok()?;
     let entries = file::bytes_at(file, header.entries_offset(), length)?;
     gpt::check_entries(&header, &entries).ok()?;
     Some(Table::Gpt(header, entries))
+}
+
+/// Bytes in a logical block of a disk. GPT counts in them: 512 on nearly everything, 4096 on some NVMe and UFS.
+pub fn block(disk: &OwnedFd) -> u32 {
+    ioctl_blksszget(disk).unwrap_or(512)
+}
+
+/// The length of a block device or file in bytes, as it is now.
+pub fn length(file: &OwnedFd) -> Option<u64> {
+    seek(file, SeekFrom::End(0)).ok()
 }

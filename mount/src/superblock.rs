@@ -50,6 +50,10 @@ pub struct Superblock {
     pub label: Option<String>,
     /// ext4 found errors in itself earlier and wants e2fsck.
     pub errors: bool,
+    /// The blocks of an ext4, which may be fewer than the device has room for; 0 of another kind.
+    pub blocks: u64,
+    /// Bytes in each of them.
+    pub block_size: u64,
 }
 
 /// How a superblock is read: so many bytes at an offset, or nothing.
@@ -107,7 +111,13 @@ fn by_layout(at: ReadAt<'_>, layout: &Layout) -> Option<Superblock> {
     // EXT2_ERROR_FS in s_state
     let errors = is_ext4 && number(&found, 0x3a, 2)? & 0x2 != 0;
     let label = label(&found, label_at, length);
-    Some(Superblock { kind, uuid: uuid(&found, uuid_at), label, errors })
+    let (mut blocks, mut block_size) = (0, 0);
+    if is_ext4 {
+        // s_blocks_count_hi is 0 without EXT4_FEATURE_INCOMPAT_64BIT.
+        blocks = number(&found, 0x150, 4)? << 32 | number(&found, 0x4, 4)?;
+        block_size = 1024 << (number(&found, 0x18, 4)? & 0xf);
+    }
+    Some(Superblock { kind, uuid: uuid(&found, uuid_at), label, errors, blocks, block_size })
 }
 
 fn vfat(at: ReadAt<'_>) -> Option<Superblock> {
@@ -138,7 +148,8 @@ fn vfat(at: ReadAt<'_>) -> Option<Superblock> {
     let mut uuid = hex(&[d, c, b, a], &[2]);
     uuid.make_ascii_uppercase();
     let label = volume_label(at, start * sector, length);
-    Some(Superblock { kind: Kind::Vfat, uuid: Some(uuid), label, errors: false })
+    let uuid = Some(uuid);
+    Some(Superblock { kind: Kind::Vfat, uuid, label, errors: false, blocks: 0, block_size: 0 })
 }
 
 // The label is the first directory entry that is a volume id: the copy in the boot sector is not kept up to date

@@ -2,11 +2,11 @@
 //! The kernel's uevents: they say when to look again, never what is there.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
-use rustix::net::{AddressFamily, RecvFlags, SocketAddrAny, SocketFlags, SocketType};
-use rustix::net::{bind, recvfrom, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+use uapi::netlink::receive;
 
 use crate::Error;
 use crate::wait::Deadline;
@@ -41,10 +41,8 @@ impl Uevents {
         let socket =
             socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))
                 .map_err(failed)?;
-        // Refused without CAP_NET_ADMIN: then the default size has to do.
-        if let Err(errno) = sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER) {
-            log::debug!("uevent socket keeps its default buffer: {}", crate::errno::text(errno));
-        }
+        // Refused without CAP_NET_ADMIN, which process 1 has: then the default size has to do.
+        let _ = sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER);
         bind(&socket, &SocketAddrNetlink::new(0, KERNEL)).map_err(failed)?;
         Ok(Uevents(socket))
     }
@@ -58,10 +56,11 @@ impl Uevents {
         let mut message = [0; MESSAGE];
         let mut wake = None;
         loop {
-            match recvfrom(&self.0, &mut message, RecvFlags::empty()) {
-                Ok((length, _, from)) => {
+            match receive(self.0.as_fd(), &mut message) {
+                Ok((length, from)) => {
                     let text = message.get(..length).unwrap_or_default();
-                    if from.is_some_and(is_kernel) && is_block(text) {
+                    // Any process with CAP_NET_ADMIN can send to the group.
+                    if from == 0 && is_block(text) {
                         wake = wake.or(Some(Wake::BlockAdded));
                     }
                 }
@@ -79,11 +78,6 @@ impl Uevents {
             }
         }
     }
-}
-
-// Any process with CAP_NET_ADMIN can send to the group; the kernel's port id is 0.
-fn is_kernel(from: SocketAddrAny) -> bool {
-    SocketAddrNetlink::try_from(from).is_ok_and(|from| from.pid() == 0)
 }
 
 // "add@/devices/..." and then KEY=value, each ended by a zero byte.

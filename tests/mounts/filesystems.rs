@@ -9,7 +9,8 @@ use mount::filesystem::{self, Mounted, Options, tmpfs, unmount};
 use mount::{api, image, overlay};
 use tests::{Loop, in_namespace, mounts_on, run};
 
-const READ_WRITE: Options<'static> = Options { kinds: None, read_only: false, data: None };
+const READ_WRITE: Options<'static> =
+    Options { kinds: None, read_only: false, data: None, warn: |line| eprintln!("{line}") };
 
 fn ext4(read_only: bool) -> Mounted {
     Mounted { kind: "ext4".to_owned(), read_only }
@@ -28,7 +29,7 @@ fn ext4_read_write_and_read_only() {
         assert_eq!(mounted, ext4(false));
         fs::write(format!("{target}/file"), "kept").unwrap();
         unmount(&target, false).unwrap();
-        let options = Options { kinds: Some("ext4"), read_only: true, data: None };
+        let options = Options { kinds: Some("ext4"), read_only: true, ..READ_WRITE };
         assert_eq!(filesystem::mount(&device.node, &target, &options).unwrap(), ext4(true));
         assert!(has(&target, "ro"));
         assert_eq!(fs::read(format!("{target}/file")).unwrap(), b"kept");

@@ -47,6 +47,8 @@ fn ext() {
         let large = ["-q", "-F", "-t", "ext4", "-b", "4096", "-O", "64bit,metadata_csum"];
         let image = made(scratch, "mke2fs", &large, 64 << 20);
         check(&image, Kind::Ext4, None);
+        let found = read(&image).unwrap().unwrap();
+        assert_eq!((found.blocks, found.block_size), ((64 << 20) / 4096, 4096));
         // What the kernel sets when it finds something wrong.
         run("debugfs", &["-w", "-R", "set_super_value state 3", &image]);
         assert!(read(&image).unwrap().unwrap().errors);

@@ -8,9 +8,13 @@
 #![no_std]
 #![expect(unsafe_code, reason = "this crate is the fence around it")]
 
+pub mod blkpg;
 pub mod clock;
+pub mod directory;
+pub mod ext4;
 pub mod loop_device;
 pub mod memory;
+pub mod netlink;
 pub mod process;
 pub mod reboot;
 mod syscall;

@@ -6,9 +6,10 @@ extern crate alloc;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::ptr;
+use core::sync::atomic::{AtomicI32, Ordering};
 
 use linux_raw_sys::general::{__NR_clone, __NR_execve, __NR_exit_group, SIGCHLD};
-use rustix::fd::BorrowedFd;
+use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
 
@@ -65,6 +66,28 @@ fn pointers(strings: &[&CStr]) -> Vec<*const c_char> {
 pub fn stderr() -> BorrowedFd<'static> {
     // SAFETY: no program of ours closes descriptor 2; if it was never open, writing gives EBADF and nothing else.
     unsafe { BorrowedFd::borrow_raw(2) }
+}
+
+/// A descriptor that stays open as long as the process: standard error, until another one is kept.
+#[derive(Debug)]
+pub struct Kept(AtomicI32);
+
+impl Kept {
+    /// Standard error.
+    pub const fn stderr() -> Kept {
+        Kept(AtomicI32::new(2))
+    }
+
+    /// Keeps `descriptor`, which nobody closes any more.
+    pub fn keep(&self, descriptor: OwnedFd) {
+        self.0.store(descriptor.into_raw_fd(), Ordering::Relaxed);
+    }
+
+    /// The one that was kept last.
+    pub fn get(&self) -> BorrowedFd<'static> {
+        // SAFETY: it was given up by its owner in `keep` and is open for ever; for descriptor 2 see `stderr`.
+        unsafe { BorrowedFd::borrow_raw(self.0.load(Ordering::Relaxed)) }
+    }
 }
 
 /// Ends this process at once.

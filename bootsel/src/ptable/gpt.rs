@@ -53,14 +53,8 @@ impl Header {
         if !sector.starts_with(MAGIC) {
             return Err(Error::NoHeader);
         }
-        let size = le32(sector, 12).and_then(|size| usize::try_from(size).ok());
-        let mut checked = size
-            .filter(|size| *size >= HEADER_SIZE)
-            .and_then(|size| sector.get(..size))
-            .ok_or(Error::HeaderSize)?
-            .to_vec();
-        put(&mut checked, CRC_AT, &[0; 4]);
-        if le32(sector, CRC_AT) != Some(crc32(&checked)) {
+        let crc = checksum(sector).ok_or(Error::HeaderSize)?;
+        if le32(sector, CRC_AT) != Some(crc) {
             return Err(Error::HeaderCrc);
         }
         Self::fields(sector, sector_size).ok_or(Error::HeaderSize)?.check(lba)
@@ -131,6 +125,25 @@ impl Header {
         header.resize(size, 0);
         Ok(header)
     }
+}
+
+/// Writes into a sector with a right header where it and its entries lie, and both checksums. What else it says
+/// stays, its reserved part too.
+pub(super) fn put_places(sector: &mut [u8], lba: u64, alternate: u64, entries: u64, crc: u32) {
+    for (at, value) in [(24, lba), (32, alternate), (72, entries)] {
+        put(sector, at, &value.to_le_bytes());
+    }
+    put(sector, 88, &crc.to_le_bytes());
+    let crc = checksum(sector).unwrap_or_default();
+    put(sector, CRC_AT, &crc.to_le_bytes());
+}
+
+/// The header's checksum as it should be; `None` for a size that no header has.
+fn checksum(sector: &[u8]) -> Option<u32> {
+    let size = usize::try_from(le32(sector, 12)?).ok().filter(|size| *size >= HEADER_SIZE)?;
+    let mut checked = sector.get(..size)?.to_vec();
+    put(&mut checked, CRC_AT, &[0; 4]);
+    Some(crc32(&checked))
 }
 
 /// A partition.

@@ -64,6 +64,23 @@ pub fn is_protective(sector0: &[u8]) -> bool {
     parse(sector0).is_some_and(|entries| entries.iter().any(protects))
 }
 
+/// Changes the length of the partition of that number, 1 to 4, and nothing else: everybody goes by it and not by the
+/// cylinders.
+pub(super) fn put_sectors(sector0: &mut [u8], number: u32, sectors: u32) {
+    let place = usize::try_from(number).unwrap_or(0).saturating_sub(1) * ENTRY_SIZE;
+    put(sector0, ENTRIES_AT + place + 12, &sectors.to_le_bytes());
+}
+
+/// Lets the protective entry cover a disk with this last sector, as far as 32 bits can say.
+pub(super) fn protect(sector0: &mut [u8], last: u64) {
+    let kinds = (ENTRIES_AT + 4..).step_by(ENTRY_SIZE);
+    for (number, place) in (1..=4).zip(kinds) {
+        if sector0.get(place) == Some(&PROTECTIVE) {
+            put_sectors(sector0, number, u32::try_from(last).unwrap_or(u32::MAX));
+        }
+    }
+}
+
 /// The four entries, `None` where there is no MBR.
 pub fn parse(sector0: &[u8]) -> Option<[Entry; 4]> {
     if bytes_at(sector0, 510)? != [0x55, 0xaa] {

@@ -9,6 +9,8 @@ use std::{
 };
 
 mod gpt_table;
+mod grow;
+mod sparse;
 mod tools;
 
 const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";

@@ -82,6 +82,20 @@ impl Tree {
     }
 }
 
+#[test]
+fn a_partition_and_its_disk() {
+    let tree = Tree::new();
+    tree.disk("mmcblk0", 0, &[]);
+    tree.partition("mmcblk0", "mmcblk0p4", 4, "", &[]);
+    let start = format!("{}/devices/mmcblk0/mmcblk0p4/start", tree.sys);
+    fs::write(start, "591872\n").unwrap();
+    let find = |name: &str| find(&tree.roots(), &name.parse().unwrap()).unwrap().unwrap();
+    let disk = format!("{}/mmcblk0", tree.dev);
+    let expected = Partition { number: 4, disk, start: 289 << 20 };
+    assert_eq!(partition(&tree.roots(), &find("/dev/mmcblk0p4")), Some(expected));
+    assert_eq!(partition(&tree.roots(), &find("/dev/mmcblk0")), None);
+}
+
 fn mbr_disk(signature: u32) -> Vec<u8> {
     let first = mbr::Entry { boot: false, kind: 0x0c, start: 8, sectors: 8 };
     let second = mbr::Entry { boot: false, kind: 0x83, start: 16, sectors: 8 };

@@ -40,6 +40,17 @@ fn uuid_and_label_of_each_kind() {
     check(&[(0, b"XFSB")], Kind::Xfs, None, None);
 }
 
+// s_blocks_count_lo, s_log_block_size, s_blocks_count_hi.
+#[test]
+fn length_of_an_ext4() {
+    let fields: &[(usize, &[u8])] =
+        &[(1080, &[0x53, 0xef]), (1028, &[1, 2]), (1048, &[2]), (1024 + 0x150, &[3])];
+    let found = identify(&device(fields)).expect("no superblock found");
+    assert_eq!((found.blocks, found.block_size), (3 << 32 | 0x201, 4096));
+    let found = identify(&device(&[(0, b"XFSB")])).expect("no superblock found");
+    assert_eq!((found.blocks, found.block_size), (0, 0));
+}
+
 // FAT16: 4 reserved sectors, two tables of 16 sectors, a root directory behind them at sector 36.
 const FAT16: [(usize, &[u8]); 6] = [
     (11, &[0x00, 0x02, 4, 4, 0, 2, 0x00, 0x02]),

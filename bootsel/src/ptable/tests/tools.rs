@@ -16,13 +16,13 @@ use std::{
 };
 
 /// A disk of 64 MiB that is deleted in the end.
-struct Disk {
+pub(super) struct Disk {
     path: PathBuf,
     file: File,
 }
 
 impl Disk {
-    fn new(name: &str, bytes: u64) -> Self {
+    pub(super) fn new(name: &str, bytes: u64) -> Self {
         let path = env::temp_dir().join(std::format!("bootsel-{}-{name}.img", process::id()));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
         let file = file.unwrap();
@@ -30,7 +30,7 @@ impl Disk {
         Self { path, file }
     }
 
-    fn write(&mut self, offset: u64, bytes: &[u8]) {
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
         self.file.seek(SeekFrom::Start(offset)).unwrap();
         self.file.write_all(bytes).unwrap();
     }
@@ -44,7 +44,7 @@ impl Disk {
 
     /// What the tool prints; `None`, loudly, where it is not installed. It must succeed.
     #[track_caller]
-    fn run(&self, tool: &str, arguments: &[&str], input: &str) -> Option<String> {
+    pub(super) fn run(&self, tool: &str, arguments: &[&str], input: &str) -> Option<String> {
         let path = std::format!("{}:/usr/sbin:/sbin", env::var("PATH").unwrap_or_default());
         let mut command = Command::new(tool);
         command.args(arguments).arg(&self.path).env("PATH", path).env("LC_ALL", "C");
