@@ -15,8 +15,12 @@ use crate::{progress, tool};
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// What the guests are made of, on every host: Debian 12 with the kernel of its backports.
 pub(crate) const GUEST: &str = "bookworm";
+/// Its raspi-firmware is the first of Debian that knows `tryboot_a_b`.
+pub(crate) const FIRMWARE: &str = "trixie";
 /// How long package lists are good for: kernels of backports change every few weeks.
 const FRESH: Duration = Duration::from_hours(12);
+/// The file whose age is theirs.
+const UPDATED: &str = "updated";
 
 /// The mirrors that the machine's own apt uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +64,7 @@ impl Mirrors {
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
+    pub(crate) architecture: String,
     pub(crate) sha256: String,
     pub(crate) depends: String,
     /// What `apt-get download` calls the file.
@@ -73,10 +78,14 @@ pub(crate) struct Apt {
 }
 
 impl Apt {
-    /// For packages of the guests: `main` of Debian 12 and its backports.
+    /// For packages of the guests: `main` of Debian 12 and its backports, and the Raspberry Pi's firmware.
     pub(crate) fn for_guests(directory: &Path, mirrors: &Mirrors) -> Result<Self> {
         let suites = format!("{GUEST} {GUEST}-updates {GUEST}-backports");
-        Self::write(directory, &source(&mirrors.main, &suites), "")
+        let main = source(&mirrors.main, &suites, "main", "Architectures: arm64 armhf armel\n");
+        // Packages for all architectures are listed with those of each.
+        let firmware =
+            source(&mirrors.main, FIRMWARE, "non-free-firmware", "Architectures: arm64\n");
+        Self::write(directory, &(main + &firmware), "")
     }
 
     /// For packages of this machine: its own suites, and backports for QEMU alone where Debian is older than 13.
@@ -89,10 +98,10 @@ impl Apt {
                 "Package: qemu-*\nPin: release n=bookworm-backports\nPin-Priority: 990\n",
             );
         }
-        let mut sources = source(&mirrors.main, &suites);
+        let mut sources = source(&mirrors.main, &suites, "main", "");
         if let Some(security) = &mirrors.security {
             // Debian's libraries of a stable release may come from there; a -dev package must fit them.
-            sources.push_str(&source(security, &format!("{codename}-security")));
+            sources.push_str(&source(security, &format!("{codename}-security"), "main", ""));
         }
         Self::write(directory, &sources, &preferences)
     }
@@ -109,11 +118,16 @@ impl Apt {
             "Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts \"{here}/sources.list.d\";\n\
              Dir::Etc::preferences \"{here}/preferences\";\nDir::Etc::preferencesparts \"/dev/null\";\n\
              Dir::State::lists \"{here}/lists\";\nDir::Cache \"{here}/cache\";\n\
-             APT::Architectures {{ \"{native}\"; \"arm64\"; }};\nAcquire::Languages \"none\";\n\
+             APT::Architectures {{ \"{native}\"; \"arm64\"; \"armhf\"; \"armel\"; }};\nAcquire::Languages \"none\";\n\
              Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n\
              APT::Sandbox::User \"root\";\n"
         );
-        fs::write(directory.join("sources.list.d/debian.sources"), sources).with_context(cannot)?;
+        let list = directory.join("sources.list.d/debian.sources");
+        if fs::read_to_string(&list).is_ok_and(|old| old != sources) {
+            // Lists of other sources are not fresh, however young they are.
+            fs::remove_file(directory.join(UPDATED)).with_context(cannot)?;
+        }
+        fs::write(list, sources).with_context(cannot)?;
         fs::write(directory.join("preferences"), preferences).with_context(cannot)?;
         fs::write(directory.join("apt.conf"), configuration).with_context(cannot)?;
         Ok(Self { directory: directory.to_owned() })
@@ -133,7 +147,7 @@ impl Apt {
 
     /// Gets the package lists, unless they are fresh.
     pub(crate) fn update(&self) -> Result<()> {
-        let stamp = self.directory.join("updated");
+        let stamp = self.directory.join(UPDATED);
         let age = fs::metadata(&stamp)
             .and_then(|found| found.modified())
             .map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
@@ -144,10 +158,9 @@ impl Apt {
         fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))
     }
 
-    /// What the lists say of `name:arm64`; of a suite, where one is named.
-    pub(crate) fn show(&self, name: &str, suite: Option<&str>) -> Result<Package> {
-        let suite = suite.map(|suite| format!("/{suite}")).unwrap_or_default();
-        let wanted = format!("{name}:arm64{suite}");
+    /// What the lists say of `name:architecture` in a suite.
+    pub(crate) fn show(&self, name: &str, architecture: &str, suite: &str) -> Result<Package> {
+        let wanted = format!("{name}:{architecture}/{suite}");
         let mut query = self.command("apt-cache");
         let text = tool::run(query.args(["show", "--no-all-versions", &wanted]))?;
         parse(&text).with_context(|| format!("apt knows nothing of {wanted}"))
@@ -158,7 +171,7 @@ impl Apt {
     pub(crate) fn download(&self, package: &Package, directory: &Path) -> Result<PathBuf> {
         let temporary = tempfile::tempdir_in(directory)
             .with_context(|| format!("cannot write into {}", directory.display()))?;
-        let wanted = format!("{}:arm64={}", package.name, package.version);
+        let wanted = format!("{}:{}={}", package.name, package.architecture, package.version);
         progress::step(&format!("download {wanted}"), || {
             let mut download = self.command("apt-get");
             tool::run(download.current_dir(temporary.path()).args(["download", &wanted]))
@@ -175,8 +188,11 @@ impl Apt {
     }
 }
 
-fn source(uri: &str, suites: &str) -> String {
-    format!("Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main\nSigned-By: {KEYRING}\n\n")
+/// A paragraph of sources.list(5); `more` are whole lines.
+fn source(uri: &str, suites: &str, components: &str, more: &str) -> String {
+    format!(
+        "Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: {components}\n{more}Signed-By: {KEYRING}\n\n"
+    )
 }
 
 fn parse(text: &str) -> Option<Package> {
@@ -188,7 +204,7 @@ fn parse(text: &str) -> Option<Package> {
     let architecture = field("Architecture")?;
     let file = format!("{name}_{}_{architecture}.deb", version.replace(':', "%3a"));
     let depends = field("Depends").unwrap_or_default();
-    Some(Package { name, version, sha256: field("SHA256")?, depends, file })
+    Some(Package { name, version, architecture, sha256: field("SHA256")?, depends, file })
 }
 
 #[cfg(test)]

@@ -11,12 +11,15 @@ use crate::cli;
 use crate::fetch::{Store, Wanted};
 use crate::image::{self, Config, Image, Output};
 use crate::machine::{CORTEX_A72, Disk, Machine};
-use crate::rootfs::Rootfs;
+use crate::rootfs::{Programs, Rootfs};
 use crate::setup::{self, Purpose};
-use crate::{cargo, progress, tool};
+use crate::{board, cargo, progress, tool};
 
 /// Runs the machine until its person has enough.
 pub(crate) fn boot(options: &cli::Boot) -> Result<ExitCode> {
+    if let Some(name) = &options.board {
+        return board::boot(options, name);
+    }
     let machine = machine(options)?;
     let mut qemu = machine.command();
     qemu.arg("-nographic");
@@ -51,24 +54,24 @@ fn build(options: &cli::Boot) -> Result<Image> {
     let debian = options.rootfs.is_debian();
     setup::ensure_ready(Purpose::Boot { debian }, !options.no_install)?;
     let kernel = Store::open()?.get(Wanted::Kernel)?;
-    let (init, pivot_image) = (cargo::INIT.shipped()?, cargo::IMAGE.shipped()?);
     let out = directory(options.rootfs)?;
-    let root = options.rootfs.squashfs(&out)?;
+    let root = options.rootfs.squashfs(Programs::Arm64, &out)?;
     let config = Config {
         name: options.rootfs.name(),
         table: "gpt",
+        rpi: None,
         cmdline: "console=ttyAMA0 quiet",
         overlay: options.overlay.word(),
-        init: &init,
+        init: &[cargo::INIT.shipped()?],
         e2fsck: None,
         shell: None,
-        kernels: &[kernel],
+        kernels: &[(kernel, &["virt"])],
         early: &[],
         firmware: None,
         root: &root,
-        data_size: "512M",
+        data_size: Some("512M"),
     };
-    config.build(&pivot_image, &out, Output::Shown)
+    config.build(&cargo::IMAGE.shipped()?, &out, Output::Shown)
 }
 
 /// `target/boot/NAME`

@@ -1,16 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Builds programs of the workspace with cargo and says where they are.
+//!
+//! Device programs are built for AArch64 and for ARMv6, the oldest Raspberry Pi. Where rustup has installed the target, it
+//! is an ordinary build; where rustup does not offer it, Rust's library is compiled too, from its sources.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-/// The target of all device programs.
+use crate::fetch::{self, Store, Wanted};
+use crate::tool;
+
+/// The target of what 64-bit kernels run.
 pub(crate) const DEVICE: &str = "aarch64-unknown-linux-musl";
+/// The target of what 32-bit kernels run: ARMv6, for Raspberry Pi 1 and Zero. Soft float: init has no floating point, both
+/// variants of it differ by 4 bytes, and Debian's C library for that processor is of this kind.
+pub(crate) const ARMV6: &str = "arm-unknown-linux-musleabi";
 
 /// The workspace: this package lies directly below it.
 pub(crate) fn workspace() -> &'static Path {
@@ -33,17 +44,34 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// A program of the workspace.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Program {
     pub(crate) package: &'static str,
     pub(crate) name: &'static str,
-    /// Built for a device, or for this machine.
-    pub(crate) device: bool,
+    pub(crate) target: Target,
 }
 
-pub(crate) const INIT: Program = Program { package: "pivot", name: "init", device: true };
-pub(crate) const WITNESS: Program = Program { package: "witness", name: "witness", device: true };
-pub(crate) const IMAGE: Program = Program { package: "image", name: "pivot-image", device: false };
+/// What a program runs on, and what it is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Target {
+    /// This machine.
+    Host,
+    /// A device, without Rust's std.
+    Device(&'static str),
+    /// A device, with it.
+    DeviceStd(&'static str),
+}
+
+const fn program(package: &'static str, name: &'static str, target: Target) -> Program {
+    Program { package, name, target }
+}
+
+pub(crate) const INIT: Program = program("pivot", "init", Target::Device(DEVICE));
+pub(crate) const INIT_ARMV6: Program = program("pivot", "init", Target::Device(ARMV6));
+pub(crate) const WITNESS: Program = program("witness", "witness", Target::DeviceStd(DEVICE));
+/// The one that every kernel runs, 64-bit ones too.
+pub(crate) const WITNESS_ARMV6: Program = program("witness", "witness", Target::DeviceStd(ARMV6));
+pub(crate) const IMAGE: Program = program("image", "pivot-image", Target::Host);
 
 /// A line of `--message-format=json`; the others are skipped.
 #[derive(Deserialize)]
@@ -55,13 +83,16 @@ impl Program {
     /// Builds it; cargo shows its own progress. `adapt` may change the command.
     pub(crate) fn build(self, adapt: impl FnOnce(&mut Command)) -> Result<PathBuf> {
         let mut cargo = cargo();
-        cargo.args(["build", "--locked", "--package", self.package, "--bin", self.name]);
+        cargo.args(["rustc", "--locked", "--package", self.package, "--bin", self.name]);
         cargo.arg("--message-format=json-render-diagnostics");
-        match self.device {
-            true => cargo.args(["--release", "--target", DEVICE]),
-            false => cargo.args(["--profile", "host"]),
+        match self.target {
+            Target::Host => cargo.args(["--profile", "host"]),
+            Target::Device(_) | Target::DeviceStd(_) => cargo.arg("--release"),
         };
         adapt(&mut cargo);
+        if self.target.compile_for(&mut cargo) == Library::FromSource {
+            cargo.arg("--").args(self.target.link()?);
+        }
         let output = cargo.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
         if !output.status.success() {
             bail!("cargo could not build {} ({})", self.name, output.status);
@@ -74,15 +105,91 @@ impl Program {
 
     /// Builds it as it ships, once in a run.
     pub(crate) fn shipped(self) -> Result<PathBuf> {
-        static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+        static BUILT: Mutex<BTreeMap<Program, PathBuf>> = Mutex::new(BTreeMap::new());
         let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(path) = built.get(self.name) {
+        if let Some(path) = built.get(&self) {
             return Ok(path.clone());
         }
         let path = self.build(|_| {})?;
-        built.insert(self.name, path.clone());
+        built.insert(self, path.clone());
         Ok(path)
     }
+}
+
+/// Where Rust's library for a target comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Library {
+    /// rustup installed it.
+    Installed,
+    /// The sources that rust-toolchain.toml asks for.
+    FromSource,
+}
+
+/// An archive without members, which stands for a library of which nothing is needed.
+const EMPTY: &str = "!<arch>\n";
+
+impl Target {
+    /// Adds to a cargo command what makes it compile for this target.
+    pub(crate) fn compile_for(self, cargo: &mut Command) -> Library {
+        let (Self::Device(target) | Self::DeviceStd(target)) = self else {
+            return Library::Installed;
+        };
+        cargo.args(["--target", target]);
+        let mut query = tool::command("rustc");
+        query.current_dir(workspace()).args(["--print", "target-libdir", "--target", target]);
+        if tool::run(&mut query).is_ok_and(|path| Path::new(path.trim()).is_dir()) {
+            return Library::Installed;
+        }
+        // Unstable in cargo, and the pinned compiler is a stable one: the variable is how it is told that we know.
+        cargo.env("RUSTC_BOOTSTRAP", "1");
+        match self {
+            // Its own memcpy: there may be no C library.
+            Self::Device(_) => {
+                cargo.args(["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem"])
+            }
+            _ => cargo.args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="]),
+        };
+        Library::FromSource
+    }
+
+    /// What the linker needs in place of the files that come with an installed target.
+    fn link(self) -> Result<Vec<OsString>> {
+        let directory = target()?.join(match self {
+            Self::DeviceStd(_) => "musl-armel",
+            _ => "no-libc",
+        });
+        fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        let mut arguments = vec!["-Clink-self-contained=no".into(), "-L".into()];
+        arguments.push(directory.clone().into_os_string());
+        if matches!(self, Self::Device(_)) {
+            fs::write(directory.join("libc.a"), EMPTY)?;
+            return Ok(arguments);
+        }
+        // Debian's C library for armel is ARMv5 code; the one for armhf is ARMv7 code and dies on a Raspberry Pi 1.
+        let package = Store::open()?.get(Wanted::MuslArmel)?;
+        for file in ["crt1.o", "libc.a"] {
+            let inside = format!("usr/lib/arm-linux-musleabi/{file}");
+            fetch::unpack(&package, &inside, &directory.join(file))?;
+        }
+        fs::write(directory.join("libunwind.a"), EMPTY)?;
+        let mut start = OsString::from("-Clink-arg=");
+        start.push(directory.join("crt1.o"));
+        arguments.push(start);
+        // std calls them for a backtrace, which nobody asks for: a panic says where it was without one.
+        for function in ["_Unwind_Backtrace", "_Unwind_VRS_Get"] {
+            arguments.push(format!("-Clink-arg=--defsym={function}=0").into());
+        }
+        Ok(arguments)
+    }
+}
+
+/// `cargo device`: init for every machine, where `pivot-image` looks for it.
+pub(crate) fn build_device() -> Result<ExitCode> {
+    for program in [INIT, INIT_ARMV6] {
+        println!("{}", program.shipped()?.display());
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The directory of what is built.

@@ -2,6 +2,7 @@
 //! The command lines of `cargo boot` and `cargo verify`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -19,6 +20,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Build an image, boot it under QEMU and show its console
     Boot(Boot),
+    /// Build init for every machine, AArch64 and ARMv6, and print where the programs are
+    Device,
     /// Run the tests: 1 unit tests and lints, 2 as root on real mounts, 3 whole boots under QEMU
     Verify(Verify),
 }
@@ -65,11 +68,27 @@ pub(crate) struct Boot {
     #[arg(long, value_enum, default_value_t = Overlay::Volatile)]
     pub(crate) overlay: Overlay,
     /// Which machine
-    #[arg(long, value_enum, default_value_t = MachineName::Virt)]
+    #[arg(long, value_enum, default_value_t = MachineName::Virt, conflicts_with = "board")]
     pub(crate) machine: MachineName,
     /// Its memory
-    #[arg(long, value_name = "SIZE", default_value = "512M")]
+    #[arg(long, value_name = "SIZE", default_value = "512M", conflicts_with = "board")]
     pub(crate) memory: String,
+    /// Which Raspberry Pi, in place of a machine: pi0w, pi3b, cm4, pi5, ...; another word gets the list
+    #[arg(long, value_name = "NAME")]
+    pub(crate) board: Option<String>,
+    /// In place of what config.txt says of it: 0 takes the 32-bit kernel
+    #[arg(long = "arm_64bit", value_name = "0|1", requires = "board", value_parser = zero_or_one)]
+    pub(crate) arm_64bit: Option<bool>,
+    /// Start as after `reboot "0 tryboot"`
+    #[arg(long, requires = "board")]
+    pub(crate) tryboot: bool,
+    /// Size of the SD card: a power of two, at least the image's
+    #[arg(long, value_name = "SIZE", requires = "board", value_parser = size)]
+    #[arg(conflicts_with = "keep")]
+    pub(crate) card: Option<u64>,
+    /// The image on the card, in place of one that is built; it is not written to
+    #[arg(long, value_name = "FILE", requires = "board", conflicts_with = "rootfs")]
+    pub(crate) image: Option<PathBuf>,
     /// Boot the image as the last run left it
     #[arg(long)]
     pub(crate) keep: bool,
@@ -101,4 +120,48 @@ pub(crate) struct Verify {
     /// Install nothing: say what is missing and stop
     #[arg(long)]
     pub(crate) no_install: bool,
+}
+
+fn zero_or_one(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "0" => Ok(false),
+        "1" => Ok(true),
+        _ => Err("expected 0 or 1"),
+    }
+}
+
+/// `512M`, `4G`
+fn size(text: &str) -> Result<u64, &'static str> {
+    let units = [('M', 20), ('G', 30)];
+    let unit = units.iter().find_map(|(unit, bits)| Some((text.strip_suffix(*unit)?, bits)));
+    let parsed = unit.and_then(|(number, bits)| number.parse::<u64>().ok()?.checked_mul(1 << bits));
+    parsed.ok_or("expected a number and M or G, as in 1G")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn check(words: &str, good: bool) {
+        let parsed = Cli::try_parse_from(["cargo"].into_iter().chain(words.split(' ')));
+        assert_eq!(parsed.is_ok(), good, "{words}: {parsed:?}");
+    }
+
+    #[test]
+    fn what_goes_with_a_board() {
+        check("boot --board pi4b --arm_64bit=0 --tryboot --card 1G", true);
+        check("boot --board pi4b --image my.img --append quiet", true);
+        check("boot --board pi4b --arm_64bit=2", false);
+        check("boot --board pi4b --card 1T", false);
+        check("boot --board pi4b --machine virt", false);
+        check("boot --tryboot", false);
+        check("boot --machine virt --memory 1G", true);
+    }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Ring 3: the bytes that ship, booted under QEMU; the test root's init says what it finds.
 
+mod boards;
 mod case;
 mod checks;
 mod cpio;
@@ -8,7 +9,9 @@ mod debian;
 mod disk;
 mod failures;
 mod fixture;
+mod grow;
 mod roots;
+mod seen;
 mod success;
 mod watchdogs;
 
@@ -20,8 +23,11 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![debian::bookworm()];
     cases.extend(success::cases());
     cases.push(debian::trixie());
+    cases.push(debian::on_pi3());
+    cases.extend(boards::cases());
     cases.extend(watchdogs::cases());
     cases.extend(failures::cases());
+    cases.extend(grow::cases());
     cases
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use crate::apt::{Apt, GUEST, Mirrors, Package};
+use crate::apt::{Apt, FIRMWARE, GUEST, Mirrors, Package};
 use crate::tool;
 
 /// Something that the guests are made of.
@@ -20,22 +20,51 @@ pub(crate) enum Wanted {
     Kernel,
     /// The same with pages of 16 KiB, as the Raspberry Pi 5's own has.
     Kernel16k,
+    /// For ARMv6: Raspberry Pi 1 and Zero.
+    KernelRpi,
+    /// For ARMv7.
+    KernelArmmp,
+    /// For ARMv7 with the large physical address extension.
+    KernelLpae,
+    /// Raspberry Pi's bootcode.bin, start*.elf and fixup*.dat.
+    RaspiFirmware,
     /// A shell and an init in one static program.
     Busybox,
+    /// The same for ARMv5, which every kernel runs, 64-bit ones too.
+    BusyboxArmel,
     /// Static, for an initramfs.
     E2fsck,
+    /// What an ARMv6 program of ours is linked with.
+    MuslArmel,
 }
 
+/// What one image for every Raspberry Pi runs, in the order of the firmware's names: kernel.img, kernel7.img,
+/// kernel7l.img, kernel8.img, kernel_2712.img.
+pub(crate) const PI_KERNELS: [Wanted; 5] =
+    [Wanted::KernelRpi, Wanted::KernelArmmp, Wanted::KernelLpae, Wanted::Kernel, Wanted::Kernel16k];
+
 impl Wanted {
-    /// The package, or the metapackage that depends on it; and the suite.
-    fn package(self) -> (&'static str, Option<String>) {
-        let backports = Some(format!("{GUEST}-backports"));
+    /// The package, or the metapackage that depends on it; its architecture and suite.
+    fn package(self) -> (&'static str, &'static str, String) {
+        let (guest, backports) = (GUEST.to_owned(), format!("{GUEST}-backports"));
         match self {
-            Self::Kernel => ("linux-image-arm64", backports),
-            Self::Kernel16k => ("linux-image-arm64-16k", backports),
-            Self::Busybox => ("busybox-static", None),
-            Self::E2fsck => ("e2fsck-static", None),
+            Self::Kernel => ("linux-image-arm64", "arm64", backports),
+            Self::Kernel16k => ("linux-image-arm64-16k", "arm64", backports),
+            Self::KernelRpi => ("linux-image-rpi", "armel", backports),
+            Self::KernelArmmp => ("linux-image-armmp", "armhf", backports),
+            Self::KernelLpae => ("linux-image-armmp-lpae", "armhf", backports),
+            Self::RaspiFirmware => ("raspi-firmware", "all", FIRMWARE.to_owned()),
+            Self::Busybox => ("busybox-static", "arm64", guest),
+            Self::BusyboxArmel => ("busybox-static", "armel", guest),
+            Self::E2fsck => ("e2fsck-static", "arm64", guest),
+            Self::MuslArmel => ("musl-dev", "armel", guest),
         }
+    }
+
+    /// `linux-image-rpi:armel`
+    fn key(self) -> String {
+        let (name, architecture, _) = self.package();
+        format!("{name}:{architecture}")
     }
 }
 
@@ -44,6 +73,7 @@ impl Wanted {
 struct Entry {
     file: String,
     sha256: String,
+    version: String,
 }
 
 /// `~/.cache/pivot`, or below XDG_CACHE_HOME.
@@ -82,24 +112,43 @@ impl Store {
 
     /// The path of a package's file, downloaded if it is not there or not what it was.
     pub(crate) fn get(&mut self, wanted: Wanted) -> Result<PathBuf> {
-        let (name, suite) = wanted.package();
-        if let Some(entry) = self.entries.get(name) {
+        let file = self.entry(wanted)?.file;
+        Ok(self.directory.join(file))
+    }
+
+    /// The five kernels, all of one version: where some were downloaded long before others, all are looked up anew.
+    pub(crate) fn pi_kernels(&mut self) -> Result<Vec<PathBuf>> {
+        let mut kernels = self.pi_entries()?;
+        if !kernels.is_sorted_by(|a, b| a.version == b.version) {
+            self.entries.clear();
+            kernels = self.pi_entries()?;
+        }
+        Ok(kernels.into_iter().map(|kernel| self.directory.join(kernel.file)).collect())
+    }
+
+    fn pi_entries(&mut self) -> Result<Vec<Entry>> {
+        PI_KERNELS.into_iter().map(|kernel| self.entry(kernel)).collect()
+    }
+
+    fn entry(&mut self, wanted: Wanted) -> Result<Entry> {
+        if let Some(entry) = self.entries.get(&wanted.key()) {
             let path = self.directory.join(&entry.file);
             if path.exists() && tool::sha256(&path)? == entry.sha256 {
-                return Ok(path);
+                return Ok(entry.clone());
             }
         }
         let apt = Apt::for_guests(&self.apt, &Mirrors::of_this_machine()?)?;
         apt.update()?;
-        let package = find(&apt, name, suite.as_deref())?;
+        let package = find(&apt, wanted)?;
         let path = self.directory.join(&package.file);
         if !path.exists() || tool::sha256(&path)? != package.sha256 {
             apt.download(&package, &self.directory)?;
         }
-        let entry = Entry { file: package.file, sha256: package.sha256 };
-        self.entries.insert(name.to_owned(), entry);
+        let Package { file, sha256, version, .. } = package;
+        let entry = Entry { file, sha256, version };
+        self.entries.insert(wanted.key(), entry.clone());
         self.write()?;
-        Ok(path)
+        Ok(entry)
     }
 
     fn write(&self) -> Result<()> {
@@ -110,13 +159,14 @@ impl Store {
     }
 }
 
-/// The package itself, where `name` is a metapackage: a kernel has its release in its name.
-fn find(apt: &Apt, name: &str, suite: Option<&str>) -> Result<Package> {
-    let package = apt.show(name, suite)?;
+/// The package itself, where its name is a metapackage's: a kernel has its release in its name.
+fn find(apt: &Apt, wanted: Wanted) -> Result<Package> {
+    let (name, architecture, suite) = wanted.package();
+    let package = apt.show(name, architecture, &suite)?;
     let prefix = "linux-image-";
     let real = package.depends.split([',', ' ']).find(|word| word.starts_with(prefix));
     match real {
-        Some(real) if name.starts_with(prefix) => apt.show(real, suite),
+        Some(real) if name.starts_with(prefix) => apt.show(real, architecture, &suite),
         _ => Ok(package),
     }
 }

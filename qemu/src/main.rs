@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the command line")]
 
 mod apt;
+mod board;
 mod boot;
 mod cargo;
 mod cli;
@@ -14,9 +15,11 @@ mod image;
 mod machine;
 mod progress;
 mod qmp;
+mod recorder;
 mod rootfs;
 mod run;
 mod setup;
+mod standin;
 mod tool;
 mod verify;
 
@@ -29,6 +32,7 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Boot(options) => boot::boot(&options),
+        Command::Device => cargo::build_device(),
         Command::Verify(options) => verify::verify(&options),
     };
     result.unwrap_or_else(|why| {

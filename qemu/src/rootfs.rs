@@ -46,14 +46,23 @@ impl Rootfs {
     }
 
     /// Makes it, in `out` or in the cache.
-    pub(crate) fn squashfs(self, out: &Path) -> Result<PathBuf> {
+    pub(crate) fn squashfs(self, programs: Programs, out: &Path) -> Result<PathBuf> {
         match self {
-            Self::Busybox => pack(&busybox::tree()?, out),
-            Self::Witness => pack(&witness::tree(witness::Layout::Merged)?, out),
+            Self::Busybox => pack(&busybox::tree(programs)?, out),
+            Self::Witness => pack(&witness::tree(programs, witness::Layout::Merged)?, out),
             Self::Debian => debian::squashfs(Release::Bookworm),
             Self::Trixie => debian::squashfs(Release::Trixie),
         }
     }
+}
+
+/// What its programs are compiled for; a Debian's are always for Arm64.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Programs {
+    /// 64-bit kernels.
+    Arm64,
+    /// Every Raspberry Pi's: 64-bit kernels run these, too.
+    EveryPi,
 }
 
 /// A directory that is to become a root file system, gone at the end.

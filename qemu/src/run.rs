@@ -12,7 +12,6 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use witness::Report;
 
-use crate::machine::Machine;
 use crate::qmp::{self, Event};
 use crate::tool;
 
@@ -48,6 +47,11 @@ pub(crate) struct Outcome {
 /// QEMU, killed when the run is over, however that came.
 struct Guard(Child);
 
+/// Why QEMU, started with `-no-reboot`, ended.
+pub(crate) fn restarted(events: &[Event]) -> bool {
+    events.iter().any(|event| event.name == "SHUTDOWN" && event.reason == "guest-reset")
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         // It may have ended already.
@@ -56,12 +60,11 @@ impl Drop for Guard {
     }
 }
 
-/// Starts the machine, types what `script` says, and waits for its end.
-pub(crate) fn run(machine: &Machine, script: &[Typed], limit: Duration) -> Result<Outcome> {
+/// Starts a machine that has no console, types what `script` says, and waits for its end: it powers off or restarts.
+pub(crate) fn run(mut qemu: Command, script: &[Typed], limit: Duration) -> Result<Outcome> {
     let directory = tempfile::tempdir()?;
     let (socket, channel) = (directory.path().join("qmp"), directory.path().join("witness"));
     let events = qmp::listen(&socket)?;
-    let mut qemu = machine.command();
     qemu.args(["-display", "none", "-monitor", "none", "-no-reboot", "-S", "-serial", "stdio"]);
     qemu.arg("-serial").arg(format!("file:{}", channel.display()));
     qemu.arg("-qmp").arg(format!("unix:{}", socket.display()));
@@ -83,8 +86,9 @@ pub(crate) fn run(machine: &Machine, script: &[Typed], limit: Duration) -> Resul
     // QEMU never connected if it did not like its arguments: nobody else will, so connect and leave.
     drop(std::os::unix::net::UnixStream::connect(&socket));
     let events = events.join().unwrap_or_default();
-    let report = report(&fs::read_to_string(&channel).unwrap_or_default());
-    let console = text(&console);
+    let (channel, console) = (fs::read_to_string(&channel).unwrap_or_default(), text(&console));
+    // A machine without a second serial port: the report stands between the other lines of the console.
+    let report = report(if channel.is_empty() { &console } else { &channel });
     Ok(Outcome { console, report, events, ended, wall: began.elapsed() })
 }
 

@@ -44,6 +44,8 @@ const BOOT: &[Package] = &[
     package("e2fsprogs", Program("mke2fs"), "the data partition"),
     package("mtools", Program("mcopy"), "reads kernel and initramfs out of the boot partition"),
     package("fdisk", Program("sfdisk"), "reads and writes partition tables"),
+    package("qemu-utils", Program("qemu-img"), "takes what a guest writes to its SD card"),
+    package("device-tree-compiler", Program("fdtput"), "says in a device tree what firmware says"),
     package("squashfs-tools", Program("mksquashfs"), "packs root file systems"),
 ];
 

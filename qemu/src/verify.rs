@@ -124,9 +124,9 @@ fn machines(results: &Results, cases: Vec<Case>, jobs: usize) {
     let mut built = None;
     results.record(3, "images", || {
         let version = tool::run(tool::command("qemu-system-aarch64").arg("--version"))?;
-        let fixture = built.insert(Fixture::build()?);
-        let qemu = version.lines().next().unwrap_or_default();
-        Ok(format!("{qemu}, Linux {}", fixture.kernel.release))
+        let fixture = built.insert(Fixture::build(&cases)?);
+        let linux = fixture.virt().map(|virt| format!(", Linux {}", virt.kernel.release));
+        Ok(version.lines().next().unwrap_or_default().to_owned() + &linux.unwrap_or_default())
     });
     let Some(fixture) = &built else { return };
     let (waiting, working): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.waits);
@@ -136,7 +136,7 @@ fn machines(results: &Results, cases: Vec<Case>, jobs: usize) {
     };
     let work = |queue| {
         while let Some(case) = next(queue) {
-            results.record(3, &case.name, || case.run(fixture).map(|()| Note::new()));
+            results.record(3, &case.name, || case.run(fixture));
         }
     };
     thread::scope(|scope| {

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One end-to-end case as data: what is booted, what is done to it before, and what must come of it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use witness::Report;
+use anyhow::{Context, Result, ensure};
 
 use super::disk::DiskCopy;
-use super::fixture::Fixture;
+use super::fixture::{Fixture, Virt};
+pub(crate) use super::seen::Seen;
 use crate::image::{self, Image};
 use crate::machine::{CORTEX_A72, CORTEX_A76, Disk, Machine};
 use crate::rootfs::Rootfs;
-use crate::run::{self, Ended, Outcome, Typed};
+use crate::run::{self, Ended, Typed};
+use crate::standin::{self, Cause, Standin};
+use crate::tool;
 
 /// The first disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,42 @@ pub(crate) enum Base {
     RootsMbr,
     /// The image with a Debian.
     Debian(Rootfs),
+    /// The image for every Raspberry Pi, in the SD card slot of one.
+    Board(OnBoard),
+    /// An image with a Debian for a Raspberry Pi 3, likewise.
+    DebianOnPi3(Rootfs),
+}
+
+/// Which Raspberry Pi, and how it is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OnBoard {
+    /// As the stand-in knows it.
+    pub(crate) name: &'static str,
+    /// In place of what config.txt says of it.
+    pub(crate) arm_64bit: Option<bool>,
+    /// The first start is one after `reboot "0 tryboot"`.
+    pub(crate) tryboot: bool,
+    /// Whether the card has a copy of the image, changed by [`Case::prepare`].
+    pub(crate) prepared: bool,
+}
+
+impl OnBoard {
+    /// Its power is switched on.
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, arm_64bit: None, tryboot: false, prepared: false }
+    }
+}
+
+impl Base {
+    /// Whether it is of the fixture's part for `virt`.
+    pub(crate) fn is_virt(self) -> bool {
+        matches!(self, Self::Gpt | Self::Mbr | Self::RootsGpt | Self::RootsMbr)
+    }
+
+    /// Whether it is of the fixture's part for Raspberry Pis.
+    pub(crate) fn is_pi(self) -> bool {
+        matches!(self, Self::Board(_))
+    }
 }
 
 /// Which initramfs is loaded.
@@ -43,6 +81,8 @@ pub(crate) enum Initrd {
     Misaligned,
     /// With the early modules of the other kernel.
     Foreign,
+    /// With the ARMv6 init alone.
+    Armv6,
 }
 
 /// A check of what a boot has shown.
@@ -75,6 +115,9 @@ pub(crate) struct Case {
     pub(crate) drive: &'static str,
     pub(crate) prepare: fn(&DiskCopy) -> Result<()>,
     pub(crate) script: &'static [Typed],
+    /// In place of boots: what takes more than to boot one after the other. It works in the directory and says how much
+    /// it did.
+    pub(crate) custom: Option<fn(&Fixture, &Path) -> Result<String>>,
     /// One after the other on the same disk.
     pub(crate) boots: Vec<Boot>,
     /// What must be on the disk at the end.
@@ -97,6 +140,7 @@ impl Case {
             drive: "",
             prepare: |_| Ok(()),
             script: &[],
+            custom: None,
             boots: Vec::new(),
             after: |_| Ok(()),
             limit: Duration::from_secs(120),
@@ -114,24 +158,65 @@ impl Case {
     }
 
     /// Runs it. What was seen stays in the directory where it fails.
-    pub(crate) fn run(&self, fixture: &Fixture) -> Result<()> {
+    pub(crate) fn run(&self, fixture: &Fixture) -> Result<String> {
         let directory = fixture.directory.join("cases").join(&self.name);
         if directory.exists() {
             fs::remove_dir_all(&directory)?;
         }
         fs::create_dir_all(&directory)?;
+        if let Some(custom) = self.custom {
+            let note = custom(fixture, &directory)?;
+            fs::remove_dir_all(&directory)?;
+            return Ok(note);
+        }
         let setting = self.setting(fixture, &directory)?;
+        let mut cause = self.first_cause();
         for (number, boot) in (1..).zip(&self.boots) {
-            let machine = self.machine(&setting, &boot.append);
-            let outcome = run::run(&machine, self.script, self.limit)?;
+            let append = OsString::from_vec(boot.append.clone());
+            let (qemu, chosen) = match &setting {
+                Setting::Virt { disk, boot } => (self.machine(disk, boot, &append).command(), None),
+                Setting::Board(standin) => {
+                    let started = standin.start(cause, &append)?;
+                    fs::write(directory.join(format!("started{number}")), started.told)?;
+                    (started.qemu, Some(started.boot))
+                }
+            };
+            let outcome = run::run(qemu, self.script, self.limit)?;
             fs::write(directory.join(format!("console{number}")), &outcome.console)?;
-            let seen = Seen { outcome: &outcome, disk: setting.disk.as_ref().ok() };
+            let seen = Seen { outcome: &outcome, disk: setting.copy(), chosen: chosen.as_ref() };
             self.judge(&seen, boot).with_context(|| seen.told(number, &directory))?;
+            cause = Cause::after(&outcome.console);
         }
-        if let Ok(disk) = &setting.disk {
-            (self.after)(disk).context("the disk afterwards")?;
+        self.afterwards(&setting, fixture, &directory).context("the disk afterwards")?;
+        fs::remove_dir_all(&directory)?;
+        Ok(String::new())
+    }
+
+    fn first_cause(&self) -> Cause {
+        let tryboot = matches!(self.base, Base::Board(OnBoard { tryboot: true, .. }));
+        Cause { tryboot, restarted: false }
+    }
+
+    fn afterwards(&self, setting: &Setting, fixture: &Fixture, directory: &Path) -> Result<()> {
+        match setting {
+            Setting::Virt { disk: Ok(disk), .. } => (self.after)(disk),
+            Setting::Virt { disk: Err(_), .. } => Ok(()),
+            Setting::Board(standin) => {
+                let path = directory.join("card.img");
+                standin.card_as_disk(&path)?;
+                let card = DiskCopy::open(path, directory)?;
+                card.check_clean()?;
+                (self.after)(&card)?;
+                match &fixture.pi {
+                    Some(pi) if pi.image.disk == standin.image => {
+                        let (found, built) = (tool::sha256(&standin.image)?, &pi.sha256);
+                        ensure!(found == *built, "the image has changed: its sha256 was {built}");
+                    }
+                    _ => {}
+                }
+                Ok(())
+            }
         }
-        Ok(fs::remove_dir_all(&directory)?)
     }
 
     fn judge(&self, seen: &Seen<'_>, boot: &Boot) -> Result<()> {
@@ -140,41 +225,75 @@ impl Case {
     }
 
     fn setting(&self, fixture: &Fixture, directory: &Path) -> Result<Setting> {
-        let copy = |image: &Image| -> Result<Result<DiskCopy, PathBuf>> {
-            let copy = DiskCopy::make(image, directory)?;
-            (self.prepare)(&copy).context("preparing the disk")?;
-            Ok(Ok(copy))
+        match self.base {
+            Base::Debian(rootfs) => {
+                let image = fixture.debian(rootfs, directory)?;
+                let disk = Ok(self.copy(&image, directory)?);
+                Ok(Setting::Virt { disk, boot: image.boot(|_| true)? })
+            }
+            Base::Board(board) if board.prepared => {
+                let copy = self.copy(&fixture.pi()?.image, directory)?;
+                Self::board(board, &copy.path, directory)
+            }
+            Base::Board(board) => Self::board(board, &fixture.pi()?.image.disk, directory),
+            Base::DebianOnPi3(rootfs) => {
+                let image = fixture.debian_for_pi3(rootfs, directory)?;
+                Self::board(OnBoard::new("pi3b"), &image.disk, directory)
+            }
+            _ => self.virt(fixture.virt()?, directory),
+        }
+    }
+
+    fn board(board: OnBoard, image: &Path, directory: &Path) -> Result<Setting> {
+        let standin = Standin {
+            board: standin::board(board.name)?,
+            image: image.to_owned(),
+            directory: directory.to_owned(),
+            arm_64bit: board.arm_64bit,
         };
+        standin.insert_card(None)?;
+        Ok(Setting::Board(standin))
+    }
+
+    fn copy(&self, image: &Image, directory: &Path) -> Result<DiskCopy> {
+        let copy = DiskCopy::make(image, directory)?;
+        (self.prepare)(&copy).context("preparing the disk")?;
+        Ok(copy)
+    }
+
+    fn virt(&self, fixture: &Virt, directory: &Path) -> Result<Setting> {
         let kernel = if self.pages_16k { &fixture.kernel_16k } else { &fixture.kernel };
         let plain = image::Boot { cmdline: PLAIN.into(), ..kernel.clone() };
         let (disk, mut boot) = match self.base {
-            Base::Gpt => (copy(&fixture.gpt)?, kernel.clone()),
-            Base::Mbr => (copy(&fixture.mbr)?, fixture.mbr_kernel.clone()),
+            Base::Mbr => (Ok(self.copy(&fixture.mbr, directory)?), fixture.mbr_kernel.clone()),
             Base::RootsGpt => (Err(fixture.roots_gpt.clone()), plain),
             Base::RootsMbr => (Err(fixture.roots_mbr.clone()), plain),
-            Base::Debian(rootfs) => {
-                let image = fixture.debian(rootfs, directory)?;
-                (copy(&image)?, image.boot(|_| true)?)
-            }
+            _ => (Ok(self.copy(&fixture.gpt, directory)?), kernel.clone()),
         };
         match self.initrd {
             Initrd::Shipped => {}
             Initrd::Tools => boot.initrd.clone_from(&fixture.tools),
             Initrd::Misaligned => boot.initrd.clone_from(&fixture.misaligned),
             Initrd::Foreign => boot.initrd.clone_from(&fixture.kernel.initrd),
+            Initrd::Armv6 if self.pages_16k => boot.initrd.clone_from(&fixture.armv6_16k),
+            Initrd::Armv6 => boot.initrd.clone_from(&fixture.armv6),
         }
-        Ok(Setting { disk, boot })
+        Ok(Setting::Virt { disk, boot })
     }
 
-    fn machine(&self, setting: &Setting, append: &[u8]) -> Machine {
-        let boot = &setting.boot;
+    fn machine(
+        &self,
+        disk: &Result<DiskCopy, PathBuf>,
+        boot: &image::Boot,
+        append: &OsStr,
+    ) -> Machine {
         Machine {
             cpu: if self.pages_16k { CORTEX_A76 } else { CORTEX_A72 },
             memory: "512M".into(),
-            disks: self.disks(&setting.disk),
+            disks: self.disks(disk),
             kernel: boot.kernel.clone(),
             initrd: boot.initrd.clone(),
-            append: image::append(&boot.cmdline, &OsString::from_vec(append.to_vec())),
+            append: image::append(&boot.cmdline, append),
             icount: self.icount,
         }
     }
@@ -196,60 +315,19 @@ impl Case {
     }
 }
 
-/// Disk and loaded files of a case.
-struct Setting {
-    /// A copy, or the path of a disk that nothing is written to.
-    disk: Result<DiskCopy, PathBuf>,
-    boot: image::Boot,
+/// Where a case runs.
+enum Setting {
+    /// On `virt`: disk and loaded files. The disk is a copy, or the path of one that nothing is written to.
+    Virt { disk: Result<DiskCopy, PathBuf>, boot: image::Boot },
+    /// On a board.
+    Board(Standin),
 }
 
-/// What a check looks at.
-pub(crate) struct Seen<'a> {
-    pub(crate) outcome: &'a Outcome,
-    pub(crate) disk: Option<&'a DiskCopy>,
-}
-
-impl Seen<'_> {
-    /// What the witness said; an error where it did not come to its end.
-    pub(crate) fn report(&self) -> Result<&Report> {
-        self.outcome.report.as_ref().map_err(|why| anyhow!("{why}"))
-    }
-
-    /// The console shows this text.
-    pub(crate) fn says(&self, text: &str) -> Result<()> {
-        ensure!(self.outcome.console.contains(text), "the console does not show {text:?}");
-        Ok(())
-    }
-
-    /// The console does not show this text.
-    pub(crate) fn silent(&self, text: &str) -> Result<()> {
-        ensure!(!self.outcome.console.contains(text), "the console shows {text:?}");
-        Ok(())
-    }
-
-    /// Why QEMU ended: the reason of its SHUTDOWN.
-    pub(crate) fn ended_by(&self, reason: &str) -> Result<()> {
-        let events = &self.outcome.events;
-        let found = events.iter().any(|event| event.name == "SHUTDOWN" && event.reason == reason);
-        ensure!(found, "QEMU did not end by {reason}: {events:?}");
-        Ok(())
-    }
-
-    /// Whether the watchdog has reset the machine.
-    pub(crate) fn watchdog_fired(&self) -> bool {
-        self.outcome.events.iter().any(|e| e.name == "WATCHDOG" && e.reason == "reset")
-    }
-
-    fn told(&self, number: u32, directory: &Path) -> String {
-        let report = match &self.outcome.report {
-            Ok(_) => "complete".to_owned(),
-            Err(why) => why.clone(),
-        };
-        format!(
-            "boot {number} ({:.1} s); witness: {report}; end of {}/console{number}:\n{}\n",
-            self.outcome.wall.as_secs_f64(),
-            directory.display(),
-            crate::tool::tail(&self.outcome.console, 25)
-        )
+impl Setting {
+    fn copy(&self) -> Option<&DiskCopy> {
+        match self {
+            Self::Virt { disk, .. } => disk.as_ref().ok(),
+            Self::Board(_) => None,
+        }
     }
 }

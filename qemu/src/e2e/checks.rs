@@ -57,8 +57,13 @@ fn moved_mounts(report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// The images of the revision are mounted where the system looks for them, and no others.
 fn with_images(seen: &Seen<'_>) -> Result<()> {
+    revision(seen, "/dev/vda4")?;
+    watchdog(seen.report()?, "active")
+}
+
+/// The images of the revision on this partition are mounted where the system looks for them, and no others.
+pub(crate) fn revision(seen: &Seen<'_>, partition: &str) -> Result<()> {
     let report = seen.report()?;
     let modules = format!("modules_{}.squashfs", report.release);
     let images = report.images();
@@ -79,8 +84,7 @@ fn with_images(seen: &Seen<'_>) -> Result<()> {
         report.firmware_path
     );
     let data = report.mount("/run/pivot/data").context("the data partition is not mounted")?;
-    ensure!(data.kind == "ext4" && data.source == "/dev/vda4", "{data:?}");
-    watchdog(report, "active")?;
+    ensure!(data.kind == "ext4" && data.source == partition, "{data:?}");
     fact(seen, "revision", "1")
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::image::{Image, Partition};
+use crate::image::{self, Image, Partition};
 use crate::tool;
 
 /// Where the builder puts the one revision of the test images.
@@ -32,7 +32,19 @@ impl DiskCopy {
         let mut copy = tool::command("cp");
         copy.args(["--sparse=always", "--reflink=auto"]).arg(&image.disk).arg(&path);
         tool::run(&mut copy)?;
-        let data = *image.partitions.get(3).context("there is no data partition")?;
+        Self::open(path, directory)
+    }
+
+    /// One that is there already.
+    pub(crate) fn open(path: PathBuf, directory: &Path) -> Result<Self> {
+        let partitions = image::partitions(&path)?;
+        let data = *partitions.get(3).context("there is no data partition")?;
+        Ok(Self { path, data, directory: directory.to_owned() })
+    }
+
+    /// A data partition without a disk around it.
+    pub(crate) fn bare(path: PathBuf, directory: &Path) -> Result<Self> {
+        let data = Partition { start: 0, length: fs::metadata(&path)?.len() };
         Ok(Self { path, data, directory: directory.to_owned() })
     }
 
@@ -129,6 +141,13 @@ impl DiskCopy {
             left = free.context("debugfs names no free blocks")?.trim().parse()?;
         }
         bail!("{left} blocks are still free")
+    }
+
+    /// How many blocks its file system has.
+    pub(crate) fn blocks(&self) -> Result<u64> {
+        let head = self.debugfs_one("show_super_stats -h".into())?;
+        let count = head.lines().find_map(|line| line.strip_prefix("Block count:"));
+        Ok(count.context("debugfs names no block count")?.trim().parse()?)
     }
 
     /// The data partition was left as it should be: nothing to mend, no journal to replay.

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the cases boot, built once: images with a GPT and an MBR, disks with roots, and initramfs variants.
+//! What the cases boot, built once: images with a GPT and an MBR, the one for Raspberry Pis, disks with roots, and
+//! initramfs variants.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{cpio, roots};
+use super::{Case, cpio, roots};
+use crate::board::{CONSOLE, Parts};
 use crate::fetch::{self, Store, Wanted};
 use crate::image::{Boot, Config, Image, Output};
-use crate::rootfs::Rootfs;
+use crate::rootfs::{Programs, Rootfs};
 use crate::{cargo, elf, progress, tool};
 
 /// The file of the test firmware image.
@@ -24,6 +27,15 @@ const PAGES_16K: &str = "16k";
 #[derive(Debug)]
 pub(crate) struct Fixture {
     pub(crate) directory: PathBuf,
+    virt: Option<Virt>,
+    pub(super) pi: Option<Pi>,
+    init: PathBuf,
+    pivot_image: PathBuf,
+}
+
+/// What cases on QEMU's `virt` machine boot.
+#[derive(Debug)]
+pub(crate) struct Virt {
     pub(crate) gpt: Image,
     pub(crate) mbr: Image,
     pub(crate) kernel: Boot,
@@ -34,30 +46,93 @@ pub(crate) struct Fixture {
     pub(crate) tools: PathBuf,
     /// With an init that is aligned to 4 KiB only.
     pub(crate) misaligned: PathBuf,
+    /// With the ARMv6 init alone, for either kernel.
+    pub(crate) armv6: PathBuf,
+    pub(crate) armv6_16k: PathBuf,
     pub(crate) roots_gpt: PathBuf,
     pub(crate) roots_mbr: PathBuf,
-    init: PathBuf,
-    pivot_image: PathBuf,
+}
+
+/// The one image that every Raspberry Pi boots.
+#[derive(Debug)]
+pub(crate) struct Pi {
+    pub(crate) image: Image,
+    /// Of the image when it was built.
+    pub(crate) sha256: String,
 }
 
 impl Fixture {
-    /// Builds it.
-    pub(crate) fn build() -> Result<Self> {
+    /// Builds what these cases boot.
+    pub(crate) fn build(cases: &[Case]) -> Result<Self> {
         let directory = cargo::target()?.join("e2e");
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
         let (init, pivot_image) = (cargo::INIT.shipped()?, cargo::IMAGE.shipped()?);
-        let builder = Builder { directory: &directory, init: &init, pivot_image: &pivot_image };
-        let (gpt, mbr) = builder.witness_images()?;
-        let (kernel, kernel_16k) =
-            (gpt.boot(|r| !r.ends_with(PAGES_16K))?, gpt.boot(|r| r.ends_with(PAGES_16K))?);
-        let tools = builder.tools(&kernel)?;
-        let misaligned = builder.misaligned(&kernel_16k)?;
+        let mut fixture = Self { directory, virt: None, pi: None, init, pivot_image };
+        let builder = fixture.builder();
+        let virt = cases.iter().any(|case| case.base.is_virt()).then(|| builder.virt());
+        let pi = cases.iter().any(|case| case.base.is_pi()).then(|| builder.pi());
+        (fixture.virt, fixture.pi) = (virt.transpose()?, pi.transpose()?);
+        Ok(fixture)
+    }
+
+    pub(crate) fn virt(&self) -> Result<&Virt> {
+        self.virt.as_ref().context("the images for virt are not built")
+    }
+
+    pub(crate) fn pi(&self) -> Result<&Pi> {
+        self.pi.as_ref().context("the image for Raspberry Pis is not built")
+    }
+
+    fn builder(&self) -> Builder<'_> {
+        let Self { directory, init, pivot_image, .. } = self;
+        Builder { directory, init: std::slice::from_ref(init), pivot_image }
+    }
+
+    /// An image with a Debian. It takes minutes the first time, so it is made beside other cases.
+    pub(crate) fn debian(&self, rootfs: Rootfs, out: &Path) -> Result<Image> {
+        let kernels = [(Store::open()?.get(Wanted::Kernel)?, VIRT)];
+        let root = rootfs.squashfs(Programs::Arm64, out)?;
+        // A person's console: the login prompt without the kernel's lines between.
+        let cmdline = "console=ttyAMA0 panic=-1 quiet";
+        let builder = self.builder();
+        let config = Config { cmdline, ..builder.config(rootfs.name(), &kernels, &root) };
+        config.build(&self.pivot_image, out, Output::Quiet)
+    }
+
+    /// The same for a Raspberry Pi 3.
+    pub(crate) fn debian_for_pi3(&self, rootfs: Rootfs, out: &Path) -> Result<Image> {
+        let mut parts = Parts::get(rootfs, out)?;
+        parts.only("-arm64_");
+        let cmdline = format!("{CONSOLE} panic=-1 quiet");
+        parts.config("pi3", &cmdline, "volatile").build(&self.pivot_image, out, Output::Quiet)
+    }
+}
+
+/// See [`Config::kernels`].
+const VIRT: &[&str] = &["virt"];
+
+type Kernels<'a> = &'a [(PathBuf, &'static [&'static str])];
+
+struct Builder<'a> {
+    directory: &'a Path,
+    /// One program.
+    init: &'a [PathBuf],
+    pivot_image: &'a Path,
+}
+
+impl Builder<'_> {
+    fn virt(&self) -> Result<Virt> {
+        let (gpt, mbr) = self.witness_images()?;
+        let kernel = gpt.boot(|release| !release.ends_with(PAGES_16K))?;
+        let kernel_16k = gpt.boot(|release| release.ends_with(PAGES_16K))?;
+        let tools = self.tools(&kernel)?;
+        let misaligned = self.misaligned(&kernel_16k)?;
+        let [armv6, armv6_16k] = self.armv6([&kernel, &kernel_16k])?;
         let [roots_gpt, roots_mbr] =
-            progress::step("disks with roots", || roots::make(&directory))?;
+            progress::step("disks with roots", || roots::make(self.directory))?;
         let mbr_kernel = mbr.boot(|_| true)?;
-        Ok(Self {
-            directory,
+        Ok(Virt {
             gpt,
             mbr,
             kernel,
@@ -65,36 +140,31 @@ impl Fixture {
             mbr_kernel,
             tools,
             misaligned,
+            armv6,
+            armv6_16k,
             roots_gpt,
             roots_mbr,
-            init,
-            pivot_image,
         })
     }
 
-    /// An image with a Debian. It takes minutes the first time, so it is made beside other cases.
-    pub(crate) fn debian(&self, rootfs: Rootfs, out: &Path) -> Result<Image> {
-        let kernels = [Store::open()?.get(Wanted::Kernel)?];
-        let root = rootfs.squashfs(out)?;
-        let builder = Builder { directory: out, init: &self.init, pivot_image: &self.pivot_image };
-        // A person's console: the login prompt without the kernel's lines between.
-        let cmdline = "console=ttyAMA0 panic=-1 quiet";
-        let config = Config { cmdline, ..builder.config(rootfs.name(), &kernels, &root) };
-        config.build(&self.pivot_image, out, Output::Quiet)
+    fn pi(&self) -> Result<Pi> {
+        let out = self.out("pi")?;
+        let parts = Parts::get(Rootfs::Witness, &out)?;
+        let firmware = tempfile::tempdir()?;
+        fs::write(firmware.path().join(FIRMWARE), "not for any device\n")?;
+        let cmdline = format!("{CONSOLE} panic=-1");
+        let config =
+            Config { firmware: Some(firmware.path()), ..parts.config("pi", &cmdline, "volatile") };
+        let image = config.build(self.pivot_image, &out, Output::Shown)?;
+        let sha256 = tool::sha256(&image.disk)?;
+        Ok(Pi { image, sha256 })
     }
-}
 
-struct Builder<'a> {
-    directory: &'a Path,
-    init: &'a Path,
-    pivot_image: &'a Path,
-}
-
-impl Builder<'_> {
-    fn config<'a>(&'a self, name: &'a str, kernels: &'a [PathBuf], root: &'a Path) -> Config<'a> {
+    fn config<'a>(&'a self, name: &'a str, kernels: Kernels<'a>, root: &'a Path) -> Config<'a> {
         Config {
             name,
             table: "gpt",
+            rpi: None,
             cmdline: CMDLINE,
             overlay: "volatile",
             init: self.init,
@@ -104,7 +174,7 @@ impl Builder<'_> {
             early: &[],
             firmware: None,
             root,
-            data_size: "64M",
+            data_size: Some("64M"),
         }
     }
 
@@ -118,10 +188,10 @@ impl Builder<'_> {
     fn witness_images(&self) -> Result<(Image, Image)> {
         let kernels = {
             let mut store = Store::open()?;
-            [store.get(Wanted::Kernel)?, store.get(Wanted::Kernel16k)?]
+            [(store.get(Wanted::Kernel)?, VIRT), (store.get(Wanted::Kernel16k)?, VIRT)]
         };
         let (gpt, mbr) = (self.out("gpt")?, self.out("mbr")?);
-        let root = Rootfs::Witness.squashfs(&gpt)?;
+        let root = Rootfs::Witness.squashfs(Programs::Arm64, &gpt)?;
         let firmware = tempfile::tempdir()?;
         fs::write(firmware.path().join(FIRMWARE), "not for any device\n")?;
         let config = Config {
@@ -143,13 +213,38 @@ impl Builder<'_> {
         fetch::unpack(&store.get(Wanted::Busybox)?, "bin/busybox", &busybox)?;
         fetch::unpack(&store.get(Wanted::E2fsck)?, "sbin/e2fsck.static", &e2fsck)?;
         drop(store);
-        let shared = self.directory.join("initramfs_tools");
+        let shared = self.initramfs("initramfs_tools", |make| {
+            make.arg("--init").args(self.init);
+            make.arg("--e2fsck").arg(e2fsck).arg("--shell").arg(busybox);
+        })?;
+        self.concatenate("initrd_tools", &[shared, self.early(kernel)?])
+    }
+
+    /// The ARMv6 init as /init. 64-bit kernels run it, too, where they have CONFIG_COMPAT.
+    fn armv6(&self, kernels: [&Boot; 2]) -> Result<[PathBuf; 2]> {
+        let init = cargo::INIT_ARMV6.shipped()?;
+        let shared = self.initramfs("initramfs_armv6", |make| {
+            make.args(["--arch", "armv6", "--init"]).arg(init);
+        })?;
+        let [first, second] = kernels.map(|kernel| {
+            let name = format!("initrd_armv6_{}", kernel.release);
+            self.concatenate(&name, &[shared.clone(), self.early(kernel)?])
+        });
+        Ok([first?, second?])
+    }
+
+    /// `pivot-image initramfs`, for all kernels.
+    fn initramfs(&self, name: &str, options: impl FnOnce(&mut Command)) -> Result<Vec<u8>> {
+        let out = self.directory.join(name);
         let mut make = tool::command(&self.pivot_image.to_string_lossy());
-        make.args(["--quiet", "initramfs", "--init"]).arg(self.init);
-        make.arg("--e2fsck").arg(e2fsck).arg("--shell").arg(busybox).arg("--out").arg(&shared);
-        tool::run(&mut make)?;
-        let early = self.directory.join(format!("gpt/early_{}", kernel.release));
-        self.concatenate("initrd_tools", &[fs::read(shared)?, fs::read(early)?])
+        options(make.args(["--quiet", "initramfs"]));
+        tool::run(make.arg("--out").arg(&out))?;
+        Ok(fs::read(out)?)
+    }
+
+    /// The early modules of a kernel on the disk with a GPT.
+    fn early(&self, kernel: &Boot) -> Result<Vec<u8>> {
+        Ok(fs::read(self.directory.join(format!("gpt/early_{}", kernel.release)))?)
     }
 
     /// The shipped initramfs with an init of the same sources, linked by the same linker for pages of 4 KiB.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::rootfs::{Layout, Rootfs, witness_tree};
+use crate::rootfs::{Layout, Programs, Rootfs, witness_tree};
 use crate::{image, tool};
 
 /// `UUID=` of the ext4.
@@ -27,12 +27,12 @@ const SIZE: u64 = 16;
 
 /// Makes `roots-gpt.img` and `roots-mbr.img`: 1 ext4, 2 FAT, 3 squashfs, 4 an ext4 without anything in it.
 pub(crate) fn make(directory: &Path) -> Result<[PathBuf; 2]> {
-    let plain = witness_tree(Layout::Plain)?;
+    let plain = witness_tree(Programs::Arm64, Layout::Plain)?;
     let temporary = tempfile::tempdir_in(directory)?;
     let file = |name: &str| temporary.path().join(name);
     ext4(&file("1"), EXT4_UUID, EXT4_LABEL, Some(plain.path()))?;
     fat(&file("2"), plain.path())?;
-    let squashfs = Rootfs::Witness.squashfs(temporary.path())?;
+    let squashfs = Rootfs::Witness.squashfs(Programs::Arm64, temporary.path())?;
     let empty = "0f4b8d3c-6a1e-4c56-9d7a-2b5e8f905678";
     ext4(&file("4"), empty, "empty", None)?;
     let parts = [file("1"), file("2"), squashfs, file("4")];

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::case::{Base, Case, Seen};
+use super::case::{Base, Case, Initrd, Seen};
 use super::checks::{degraded, entered, fact, healthy, watchdog};
 use super::disk::DiskCopy;
 use super::roots;
@@ -14,6 +14,7 @@ pub(crate) fn cases() -> Vec<Case> {
             healthy(seen)?;
             fact(seen, "slot", "a")?;
             fact(seen, "trial", "no")?;
+            fact(seen, "init", "aarch64")?;
             page_size(seen, 4096)?;
             stages(seen)
         }),
@@ -22,6 +23,17 @@ pub(crate) fn cases() -> Vec<Case> {
             healthy(seen)?;
             page_size(seen, 16 << 10)
         }),
+        // CONFIG_COMPAT: 64-bit kernels run the oldest boards' init, too.
+        Case { initrd: Initrd::Armv6, ..Case::new("armv6-init") }.boot("", |seen| {
+            healthy(seen)?;
+            fact(seen, "init", "armv6")
+        }),
+        Case { initrd: Initrd::Armv6, pages_16k: true, ..Case::new("armv6-init-on-16k-pages") }
+            .boot("", |seen| {
+                healthy(seen)?;
+                page_size(seen, 16 << 10)?;
+                fact(seen, "init", "armv6")
+            }),
         Case::new("trial").boot("pivot.trial", |seen| {
             healthy(seen)?;
             fact(seen, "trial", "yes")
@@ -55,7 +67,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-fn page_size(seen: &Seen<'_>, expected: u64) -> Result<()> {
+pub(super) fn page_size(seen: &Seen<'_>, expected: u64) -> Result<()> {
     let found = seen.report()?.page_size;
     ensure!(found == expected, "pages of {found} bytes");
     Ok(())

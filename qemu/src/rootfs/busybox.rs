@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::Tree;
+use super::{Programs, Tree};
 use crate::fetch::{self, Store, Wanted};
 
 /// pivot has mounted /dev, /proc, /sys and /run; nothing is mounted again. Applets go to /run, which is always
@@ -14,8 +14,8 @@ mkdir -p /run/bin /dev/pts
 PATH=/run/bin
 hostname pivot
 mount -t devpts devpts /dev/pts
-# pivot hands the watchdog over running: who does not feed it is reset.
-[ -c /dev/watchdog0 ] && watchdog -T 15 -t 5 /dev/watchdog0
+# pivot hands the watchdog over running: who does not feed it is reset. One that does not run is left alone.
+[ \"$(cat /sys/class/watchdog/watchdog0/state)\" = active ] && watchdog -T 15 -t 5 /dev/watchdog0
 echo
 echo \"This is busybox on Linux $(uname -r), started by pivot.\"
 echo 'dmesg | grep pivot         what pivot did
@@ -41,7 +41,7 @@ ttyAMA0::respawn:-/bin/sh
 
 const PROFILE: &str = "export PATH=/run/bin:/bin:/sbin HOME=/root PS1='pivot:\\w# '\ncd\n";
 
-pub(super) fn tree() -> Result<Tree> {
+pub(super) fn tree(programs: Programs) -> Result<Tree> {
     let directories = [
         "bin",
         "dev",
@@ -57,7 +57,10 @@ pub(super) fn tree() -> Result<Tree> {
         "tmp",
     ];
     let tree = Tree::new(&directories)?;
-    let package = Store::open()?.get(Wanted::Busybox)?;
+    let package = Store::open()?.get(match programs {
+        Programs::Arm64 => Wanted::Busybox,
+        Programs::EveryPi => Wanted::BusyboxArmel,
+    })?;
     fetch::unpack(&package, "bin/busybox", &tree.path().join("bin/busybox"))?;
     for shell in ["bin/sh", "bin/mkdir"] {
         tree.link(shell, "busybox")?;

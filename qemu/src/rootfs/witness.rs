@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::Tree;
+use super::{Programs, Tree};
 use crate::cargo;
 
 /// How the directories lie.
@@ -15,7 +15,7 @@ pub(crate) enum Layout {
     Plain,
 }
 
-pub(crate) fn tree(layout: Layout) -> Result<Tree> {
+pub(crate) fn tree(programs: Programs, layout: Layout) -> Result<Tree> {
     let common = ["dev", "etc", "mnt", "proc", "run", "sys", "tmp"];
     let tree = Tree::new(&common)?;
     let usr = if layout == Layout::Merged { "usr/" } else { "" };
@@ -26,6 +26,10 @@ pub(crate) fn tree(layout: Layout) -> Result<Tree> {
         tree.link("lib", "/usr/lib")?;
         tree.link("sbin", "usr/sbin")?;
     }
-    tree.program(&format!("{usr}sbin/init"), &cargo::WITNESS.shipped()?)?;
+    let program = match programs {
+        Programs::Arm64 => cargo::WITNESS,
+        Programs::EveryPi => cargo::WITNESS_ARMV6,
+    };
+    tree.program(&format!("{usr}sbin/init"), &program.shipped()?)?;
     Ok(tree)
 }

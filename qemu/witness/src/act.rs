@@ -61,6 +61,12 @@ pub(crate) fn feed(seconds: u64) -> io::Result<()> {
     watchdog.write_all(b"V")
 }
 
+/// The kernel writes only what is an emergency to the console from now on (proc_sys_kernel(5), printk: the first number):
+/// not into the middle of a line of ours.
+pub(crate) fn silence_kernel() -> io::Result<()> {
+    fs::write("/proc/sys/kernel/printk", "1")
+}
+
 /// As systemd-shutdown leaves the disks: the root first, because an overlay's files lie on the data partition.
 pub(crate) fn remount_read_only() -> BTreeMap<&'static str, String> {
     sync();

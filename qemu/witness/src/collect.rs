@@ -26,13 +26,13 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-/// `AT_PAGESZ` of the auxiliary vector: pairs of machine words, ended by zero.
+/// `AT_PAGESZ` of the auxiliary vector: pairs of this program's words, ended by zero.
 pub(crate) fn page_size() -> io::Result<u64> {
     const AT_PAGESZ: u64 = 6;
     let bytes = fs::read("/proc/self/auxv")?;
     let words: Vec<u64> = bytes
-        .chunks_exact(8)
-        .filter_map(|word| word.try_into().ok().map(u64::from_ne_bytes))
+        .chunks_exact(size_of::<usize>())
+        .map(|word| word.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
         .collect();
     let found = words.chunks_exact(2).find(|pair| pair.first() == Some(&AT_PAGESZ));
     Ok(found.and_then(|pair| pair.last().copied()).unwrap_or_default())

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Records on a serial line: each is split into lines of bounded length with a number and a checksum, so that a line
-//! that was lost, cut or mixed with something else is noticed.
+//! that was lost, cut or mixed with something else is noticed. Whole lines of others may lie between them: on a console
+//! they do.
 //!
 //! `W <number> <+ or .> <crc32 of the rest> <piece of JSON>`; the piece after `.` ends its record.
 
 use std::fmt;
 
 use serde_json::{Map, Value};
+
+/// What every line begins with.
+const MARK: &str = "W ";
 
 /// Bytes of JSON on one line.
 const PIECE: usize = 1000;
@@ -20,7 +24,7 @@ pub fn encode(number: &mut u32, record: &str) -> String {
         let (piece, after) = rest.split_at(cut(rest));
         let mark = if after.is_empty() { '.' } else { '+' };
         let crc = crc32(piece.as_bytes());
-        lines.push_str(&format!("W {number} {mark} {crc:08x} {piece}\n"));
+        lines.push_str(&format!("{MARK}{number} {mark} {crc:08x} {piece}\n"));
         *number = number.wrapping_add(1);
         rest = after;
         if rest.is_empty() {
@@ -55,17 +59,19 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// Reads records, each an object, and lays them over each other into one object.
+/// Reads records, each an object, and lays them over each other into one object. Lines that do not begin as ours are
+/// passed over.
 ///
 /// # Errors
-/// The first line that is not as [`encode`] wrote it.
+/// The first line of ours that is not as [`encode`] wrote it, or that is missing.
 pub fn decode(text: &str) -> Result<Map<String, Value>, Broken> {
     let mut all = Map::new();
     let mut record = String::new();
-    for (index, line) in text.lines().enumerate() {
+    let lines = text.lines().enumerate().filter(|(_, line)| line.starts_with(MARK));
+    for (expected, (index, line)) in (0u32..).zip(lines) {
         let broken = |what| Broken { line: index + 1, what };
         let (number, last, piece) = parse(line).ok_or(broken("not a record"))?;
-        if usize::try_from(number) != Ok(index) {
+        if number != expected {
             return Err(broken("lines before it are lost"));
         }
         record.push_str(piece);
@@ -80,7 +86,7 @@ pub fn decode(text: &str) -> Result<Map<String, Value>, Broken> {
 
 /// The number, whether it ends a record, and the piece; `None` where the checksum does not fit.
 fn parse(line: &str) -> Option<(u32, bool, &str)> {
-    let mut fields = line.strip_prefix("W ")?.splitn(4, ' ');
+    let mut fields = line.strip_prefix(MARK)?.splitn(4, ' ');
     let number = fields.next()?.parse().ok()?;
     let last = match fields.next()? {
         "." => true,
@@ -126,8 +132,25 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         check(&[lines[0], lines[2]].join("\n"), 2, "lines before it are lost");
         check(&text.replace("\"b\":2", "\"b\":3"), 2, "not a record");
-        check(&format!("{}\n[    1.0] usb 1-1: hello", lines[0]), 2, "not a record");
+        check(&lines[1..].join("\n"), 1, "lines before it are lost");
+        // A line of others that began where one of ours had not ended, and the other way round.
+        check(&format!("{}[    1.0] usb 1-1: hello", lines[0]), 1, "not a record");
+        check(
+            &format!("{}\nusb 1-1: {}\n{}", lines[0], lines[1], lines[2]),
+            3,
+            "lines before it are lost",
+        );
         check(&sent(&["[1]"]), 1, "not a JSON object");
+    }
+
+    #[test]
+    fn whole_lines_of_others_may_lie_between() {
+        let record = format!("{{\"c\":\"{}\"}}", "x".repeat(2 * PIECE));
+        let text =
+            sent(&["{\"a\":1}", &record]).replace('\n', "\n[    1.0] usb 1-1: W 1\nWarning\n\n");
+        let all =
+            decode(&format!("Run /init as init process\n{text}reboot: Power down\n")).unwrap();
+        assert_eq!((all.len(), &all["a"]), (2, &Value::from(1)));
     }
 
     #[test]

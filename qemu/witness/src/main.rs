@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use nix::sys::termios::{self, SetArg};
 use serde::Serialize;
 use serde_json::json;
-use witness::{CHANNEL, frame};
+use witness::{CHANNEL, CONSOLE, frame};
 
 /// Where the report goes, a record at a time, so that a witness that dies has said how far it came.
 #[derive(Debug)]
@@ -30,7 +30,17 @@ struct Channel {
 
 impl Channel {
     fn open() -> io::Result<Self> {
-        let device = File::options().read(true).write(true).open(CHANNEL)?;
+        let open = |path| File::options().read(true).write(true).open(path);
+        let device = match open(CHANNEL) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => {
+                act::silence_kernel()?;
+                let mut console = open(CONSOLE)?;
+                // Whatever stands there: our lines begin at a line's beginning.
+                console.write_all(b"\n")?;
+                console
+            }
+            channel => channel?,
+        };
         let mut settings = termios::tcgetattr(&device)?;
         termios::cfmakeraw(&mut settings);
         termios::tcsetattr(&device, SetArg::TCSANOW, &settings)?;
