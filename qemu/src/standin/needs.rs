@@ -72,6 +72,12 @@ const NEEDS: &[Need] = &[
         "the power domains' ASB registers are not there: the driver would get an external abort",
     ),
     need(
+        ARMV6,
+        Options(&["-icount", "shift=auto"]),
+        "a timer that is set too late waits for 71 minutes (hw/timer/bcm2835_systmr.c): the guest's clock must stand \
+         still while the host has no processor for it",
+    ),
+    need(
         &["raspi2b"],
         Word("maxcpus=1"),
         "one thread for all processors, and the kernel hangs waiting for the second one",
