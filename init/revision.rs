@@ -223,7 +223,7 @@ fn read_manifest(id: &RevisionId) -> Result<Manifest, Error> {
 
 fn check(id: &RevisionId, manifest: &Manifest, release: &str) -> State {
     let directory = directory(id);
-    for file in &manifest.files {
+    for file in manifest.images() {
         if let Err(why) = check_file(&directory, file) {
             let root = manifest.file(manifest::ROOT);
             let root_usable = root.is_some_and(|root| check_file(&directory, root).is_ok());

@@ -13,11 +13,15 @@ extern crate alloc;
 extern crate std;
 
 pub mod autoboot;
+pub mod bundle;
 pub mod choose;
+pub mod fat;
 pub mod log;
 pub mod manifest;
 pub mod ptable;
 pub mod slot;
+pub mod state;
+pub mod tar;
 pub mod text;
 
 pub use slot::Slot;

@@ -27,6 +27,27 @@ pub const BOOTED: &str = "booted";
 /// there must be no such reboot: nothing would count it.
 pub const FALLBACK: &str = "fallback";
 
+/// A trial reached init: the first thing that init does of which a later boot knows.
+pub const TRIAL: &str = "trial";
+/// init could not go on with a trial.
+pub const TRIAL_FAILED: &str = "trial-failed";
+/// A trial is about to be started; `slot` is the one that will be tried. Written by the tool, as those below, each
+/// before what it announces: the log never decides, so that an announcement whose act a cut of power prevented does
+/// no harm.
+pub const ARMED: &str = "armed";
+/// The trial was called off before its reboot.
+pub const CANCELLED: &str = "cancelled";
+/// The slot becomes the default, from inside its trial.
+pub const COMMIT: &str = "commit";
+/// The slot was given up: its trial ended by request, or the other one becomes the default again.
+pub const ROLLBACK: &str = "rollback";
+/// The slot becomes the default because it boots and verifies, and the default does not.
+pub const REPAIR: &str = "repair";
+/// A revision is about to be written to the slot.
+pub const INSTALL: &str = "install";
+/// It was, and was read back.
+pub const INSTALLED: &str = "installed";
+
 /// `pivot crc=` and eight digits.
 const CRC_END: usize = 18;
 /// Longest boot id, revision and event. A message has 240 bytes at least.
@@ -39,7 +60,7 @@ pub struct Record<S = String> {
     pub counter: u32,
     /// `/proc/sys/kernel/random/boot_id`: which boot it happened in.
     pub boot_id: S,
-    /// The booted slot, where it was known.
+    /// The booted slot, where it was known; in a record of the tool the slot that it speaks of.
     pub slot: Option<Slot>,
     /// The revision; empty where there was none.
     pub revision: S,

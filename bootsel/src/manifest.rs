@@ -26,6 +26,10 @@ pub const SIGNATURE: &str = "manifest.minisig";
 pub const ROOT: &str = "root.squashfs";
 /// File name of the image of `/lib/firmware`.
 pub const FIRMWARE: &str = "firmware.squashfs";
+/// Name of the boot slot's volume, the letter of the slot `_`. It lies in a slot and not in the revision's directory.
+pub const BOOT: &str = "boot.img";
+/// Key: which byte of [`BOOT`] is the letter of the slot.
+pub const SLOT_LETTER: &str = "slot_letter";
 
 /// A manifest is at most this long: some 90 bytes for each of [`MAX_FILES`] files, and keys.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -155,6 +159,11 @@ impl Manifest {
         self.files.iter().find(|file| file.name == name)
     }
 
+    /// The files that lie in the revision's directory: all but [`BOOT`].
+    pub fn images(&self) -> impl Iterator<Item = &File> {
+        self.files.iter().filter(|file| file.name != BOOT)
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.keys.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
@@ -168,6 +177,11 @@ impl Manifest {
     /// The version: there in every manifest that was parsed. The higher one is newer.
     pub fn version(&self) -> Option<u64> {
         number(self.get("version")?)
+    }
+
+    /// Which byte of [`BOOT`] is the letter of the slot.
+    pub fn slot_letter(&self) -> Option<u64> {
+        number(self.get(SLOT_LETTER)?)
     }
 
     fn add_key(&mut self, line: &str) -> Result<(), &'static str> {
@@ -240,7 +254,7 @@ pub fn modules_image(release: &str) -> Option<String> {
     (!release.is_empty() && file_name(&name).is_some()).then_some(name)
 }
 
-fn is_name_byte(byte: u8) -> bool {
+pub(crate) fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-')
 }
 

@@ -18,4 +18,5 @@ pub mod netlink;
 pub mod process;
 pub mod reboot;
 mod syscall;
+pub mod vcio;
 pub mod watchdog;

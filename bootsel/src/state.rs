@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the device tool says and does about the two slots, decided from facts alone.
+//!
+//! The selector (`autoboot.txt`) and each slot's own command line are the truth. The log is a witness: it gives the
+//! history of the last attempt, and decides only where caution costs nothing. Whatever is interrupted, and wherever,
+//! leaves a default that verified.
+
+mod attempt;
+mod plan;
+
+use crate::{Slot, log::Record};
+use alloc::string::String;
+
+pub use attempt::{Attempt, Outcome};
+pub use plan::{Act, Command, Plan, Refusal, decide};
+
+/// What the selector says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// Partitions of the two slots, and not the same.
+    Set {
+        /// The slot that boots.
+        default: Slot,
+        /// The slot that the tryboot flag leads to; `None` where that is no slot, or no trial in our sense.
+        trial: Option<Slot>,
+    },
+    /// It names no slot, or cannot be read.
+    Broken(String),
+}
+
+/// What was found out about a slot and the revision that its command line names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotFacts {
+    /// `pivot.revision=`, where the slot can be read.
+    pub revision: Option<String>,
+    /// Whether slot and revision are what their manifest says, or what is wrong.
+    pub verified: Result<(), String>,
+}
+
+/// How the tryboot flag can be set on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By `/dev/vcio`, read back.
+    Mailbox,
+    /// By the argument of the reboot, which this kernel passes on.
+    Reboot,
+    /// Nothing shows that the kernel passes it on.
+    Unknown(String),
+}
+
+/// Everything that is decided from.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// `autoboot.txt`.
+    pub selector: &'a Selector,
+    /// The booted slot, from its command line.
+    pub booted: Option<Slot>,
+    /// Whether the firmware says that the flag was set for this boot; `None` where it says nothing.
+    pub tryboot: Option<bool>,
+    /// Whether the flag is set for the next boot; `None` where that cannot be read.
+    pub flag: Option<bool>,
+    /// Which boot this is.
+    pub boot_id: &'a str,
+    /// Slot a and slot b.
+    pub slots: [&'a SlotFacts; 2],
+    /// Oldest first.
+    pub log: &'a [Record<&'a str>],
+    /// Whether the firmware is shown to know `tryboot_a_b`, or why not.
+    pub firmware: &'a Result<(), String>,
+    /// How the flag can be set.
+    pub way: &'a Way,
+}
+
+/// What is the case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The slot that boots without the flag, where the selector names one.
+    pub default: Option<Slot>,
+    /// The slot that runs.
+    pub booted: Option<Slot>,
+    /// Whether it runs for trial, uncommitted.
+    pub trial: bool,
+    /// Whether the next boot is a trial of the other slot.
+    pub armed: bool,
+    /// The last trial that the log knows of.
+    pub attempt: Option<Attempt>,
+}
+
+impl Facts<'_> {
+    /// The slot that boots without the flag.
+    pub fn default_slot(&self) -> Option<Slot> {
+        match self.selector {
+            Selector::Set { default, .. } => Some(*default),
+            Selector::Broken(_) => None,
+        }
+    }
+
+    /// What was found out about a slot.
+    pub fn slot(&self, slot: Slot) -> &SlotFacts {
+        let [a, b] = self.slots;
+        match slot {
+            Slot::A => a,
+            Slot::B => b,
+        }
+    }
+
+    /// What is the case.
+    pub fn status(&self) -> Status {
+        Status {
+            default: self.default_slot(),
+            booted: self.booted,
+            trial: self.trial().is_some(),
+            armed: self.armed(),
+            attempt: attempt::last(self),
+        }
+    }
+
+    /// The slot that runs for trial.
+    fn trial(&self) -> Option<Slot> {
+        let booted = self.booted?;
+        let here = self.default_slot().is_some_and(|default| default != booted);
+        // firmware that does not tell: the log knows what was armed for this boot
+        let trial = self.tryboot.unwrap_or_else(|| attempt::expected_in(self, booted));
+        (here && trial && !attempt::given_up(self, booted)).then_some(booted)
+    }
+
+    /// Whether the next boot is a trial.
+    fn armed(&self) -> bool {
+        self.flag.unwrap_or_else(|| attempt::armed_now(self))
+    }
+}
+
+#[cfg(test)]
+mod tests;

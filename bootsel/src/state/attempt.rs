@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What became of the last trial.
+
+use super::Facts;
+use crate::{
+    Slot,
+    log::{ARMED, CANCELLED, COMMIT, INSTALL, INSTALLED, REPAIR, ROLLBACK, Record, TRIAL_FAILED},
+};
+use alloc::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
+};
+
+/// A trial that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The slot that was to be tried.
+    pub slot: Slot,
+    /// Its revision.
+    pub revision: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The next boot will be it.
+    Armed,
+    /// It was to be armed in this boot, and the flag is not set.
+    NotArmed,
+    /// This is it.
+    Running,
+    /// The slot is the default.
+    Committed,
+    /// Called off before its reboot.
+    Cancelled,
+    /// Ended by request, or the slot was left later.
+    RolledBack,
+    /// A normal boot came instead, and init never ran in the slot. No failure: it may be armed again.
+    NeverStarted,
+    /// It ran, or could not be started by the firmware, and was not committed: why.
+    Failed(String),
+}
+
+impl Outcome {
+    /// One word for machines.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Armed => "armed",
+            Self::NotArmed => "not-armed",
+            Self::Running => "running",
+            Self::Committed => "committed",
+            Self::Cancelled => "cancelled",
+            Self::RolledBack => "rolled-back",
+            Self::NeverStarted => "never-started",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// One sentence for people.
+    pub fn sentence(&self) -> String {
+        let text = match self {
+            Self::Armed => "the next boot is its trial",
+            Self::NotArmed => "arming it was interrupted; the flag is not set",
+            Self::Running => "its trial is running, not committed",
+            Self::Committed => "committed",
+            Self::Cancelled => "cancelled before the reboot",
+            Self::RolledBack => "rolled back by request",
+            Self::NeverStarted => {
+                "never started: the power was cut before, or the flag did not reach the firmware; it may be armed again"
+            }
+            Self::Failed(why) => return format!("failed: {why}"),
+        };
+        text.to_owned()
+    }
+}
+
+/// The last record of that event, and what follows it.
+fn split<'a, 'r>(
+    log: &'a [Record<&'r str>],
+    event: &str,
+) -> Option<(&'a Record<&'r str>, &'a [Record<&'r str>])> {
+    let at = log.iter().rposition(|record| record.event == event)?;
+    log.get(at..)?.split_first()
+}
+
+/// The last attempt.
+pub(super) fn last(facts: &Facts<'_>) -> Option<Attempt> {
+    let (armed, later) = split(facts.log, ARMED)?;
+    let slot = armed.slot?;
+    let outcome = outcome(facts, slot, armed, later);
+    Some(Attempt { slot, revision: armed.revision.to_owned(), outcome })
+}
+
+fn outcome(facts: &Facts<'_>, slot: Slot, armed: &Record<&str>, later: &[Record<&str>]) -> Outcome {
+    let has = |event: &str| later.iter().any(|record| record.event == event);
+    // arming needs another default, so that it was committed, whatever else is known
+    if facts.default_slot() == Some(slot) {
+        return Outcome::Committed;
+    }
+    if has(CANCELLED) {
+        return Outcome::Cancelled;
+    }
+    if facts.trial() == Some(slot) {
+        return Outcome::Running;
+    }
+    if has(ROLLBACK) || has(COMMIT) && has(REPAIR) {
+        return Outcome::RolledBack;
+    }
+    if armed.boot_id == facts.boot_id {
+        return if facts.armed() { Outcome::Armed } else { Outcome::NotArmed };
+    }
+    if has(COMMIT) {
+        return Outcome::Failed("the power was cut while it was being committed".to_owned());
+    }
+    let mut ran = later.iter().filter(|record| ran_in(record, slot, armed.boot_id));
+    let failed = later.iter().find(|record| record.event == TRIAL_FAILED);
+    match failed.or_else(|| ran.next_back()) {
+        Some(record) => Outcome::Failed(reason(record)),
+        None if facts.tryboot == Some(true) && facts.default_slot() == facts.booted => {
+            Outcome::Failed("the firmware had the flag and started the default".to_owned())
+        }
+        None => Outcome::NeverStarted,
+    }
+}
+
+/// Whether the record was written by a boot of the slot after it was armed. What the tool wrote about a slot says
+/// nothing of where it ran.
+fn ran_in(record: &Record<&str>, slot: Slot, armed_in: &str) -> bool {
+    let of_tool = [ARMED, CANCELLED, COMMIT, ROLLBACK, REPAIR, INSTALL, INSTALLED];
+    record.slot == Some(slot) && record.boot_id != armed_in && !of_tool.contains(&record.event)
+}
+
+fn reason(record: &Record<&str>) -> String {
+    match (record.event, record.message) {
+        (TRIAL_FAILED, message) if !message.is_empty() => message.to_string(),
+        (event, "") => format!("not committed; the last that its init wrote is {event}"),
+        (event, message) => {
+            format!("not committed; the last that its init wrote is {event}: {message}")
+        }
+    }
+}
+
+/// Whether the log says that the next boot is a trial: for machines whose flag cannot be read.
+pub(super) fn armed_now(facts: &Facts<'_>) -> bool {
+    let Some((armed, later)) = split(facts.log, ARMED) else { return false };
+    let called_off = later.iter().any(|record| [CANCELLED, ROLLBACK].contains(&record.event));
+    armed.boot_id == facts.boot_id && !called_off
+}
+
+/// Whether the log says that this boot of the slot is the trial that was armed last.
+pub(super) fn expected_in(facts: &Facts<'_>, booted: Slot) -> bool {
+    let Some((armed, later)) = split(facts.log, ARMED) else { return false };
+    let none_between = later.iter().all(|record| record.boot_id == facts.boot_id);
+    armed.slot == Some(booted) && armed.boot_id != facts.boot_id && none_between
+}
+
+/// Whether the log says that the slot was given up in this boot: what runs on is no trial any more.
+pub(super) fn given_up(facts: &Facts<'_>, slot: Slot) -> bool {
+    let mut log = facts.log.iter();
+    log.any(|record| {
+        record.event == ROLLBACK && record.slot == Some(slot) && record.boot_id == facts.boot_id
+    })
+}
+
+/// Whether the slot's content was ever committed: what was installed or tried since was not.
+pub(super) fn was_good(facts: &Facts<'_>, slot: Slot) -> bool {
+    // the last trial made no default of it, or it was left since
+    if split(facts.log, ARMED).is_some_and(|(armed, _)| armed.slot == Some(slot)) {
+        return false;
+    }
+    let about = [ARMED, COMMIT, ROLLBACK, REPAIR, INSTALL, INSTALLED];
+    let mut newest = facts.log.iter().rev().filter(|record| about.contains(&record.event));
+    let last = newest.find(|record| record.slot == Some(slot)).map(|record| record.event);
+    matches!(last, None | Some(COMMIT | REPAIR))
+}
