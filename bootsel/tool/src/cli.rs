@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Which slot boots: status, trial, commit, rollback, install.
+///
+/// Exit codes: 0 done, 1 refused and nothing changed, 2 usage, 3 something could not be read or written.
+#[derive(Debug, Parser)]
+#[command(name = "bootsel", version = env!("PIVOT_VERSION"))]
+pub(crate) struct Cli {
+    /// Look at another system below this directory.
+    #[arg(long, global = true, default_value = "/", value_name = "DIR")]
+    pub(crate) root: PathBuf,
+    /// The whole disk, or an image of one, instead of the disk with the mounted data partition.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) disk: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what boots, what each slot holds, and what became of the last trial.
+    Status {
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start the other slot once; a boot that is not committed is followed by one of the default slot.
+    Try {
+        /// Only set the flag: the next reboot is the trial.
+        #[arg(long)]
+        no_reboot: bool,
+        /// Although nothing shows that kernel and firmware know of trials.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Make the slot that runs for trial the default. Where the default runs, nothing is done.
+    Commit,
+    /// Leave this slot: end its trial, or make the other one the default again.
+    Rollback {
+        /// Do not restart.
+        #[arg(long)]
+        no_reboot: bool,
+    },
+    /// Call off a trial that did not begin.
+    Cancel,
+    /// Make the booted slot the default, where it verifies and the default does not.
+    Repair,
+    /// Compare every byte of both slots and their revisions with the manifests.
+    Verify,
+    /// Show what init and bootsel recorded, oldest first.
+    Log,
+    /// Remove revisions that no slot names.
+    Gc,
+    /// Write a bundle to the slot that is neither booted nor the default.
+    Install {
+        /// The file; - is the standard input.
+        #[arg(value_name = "BUNDLE")]
+        bundle: PathBuf,
+        /// Directory of the public keys, *.pub, instead of /etc/pivot/keys.
+        #[arg(long, value_name = "DIR")]
+        keys: Option<PathBuf>,
+        /// Take a version that is lower than that of the default slot.
+        #[arg(long)]
+        allow_downgrade: bool,
+        /// Although nothing shows that the firmware knows of trials.
+        #[arg(long)]
+        force: bool,
+    },
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whether the firmware is shown to know `tryboot_a_b`.
+
+use bootsel::Slot;
+
+use crate::disk::Disk;
+use crate::root::Root;
+
+/// Build time of the first bootloader of Pi 4 with tryboot_a_b, 2022-10-18; all of Pi 5 are newer. (raspberrypi/
+/// rpi-eeprom, firmware-2711/release-notes.md) The capability bit of that name is set in older ones, too.
+const FIRST: u32 = 1_666_090_664;
+/// No bootcode.bin and no start.elf is larger.
+const FILE: u32 = 16 << 20;
+
+/// The build time of the bootloader in the EEPROM, in seconds since 1970.
+pub(crate) fn build_timestamp(root: &Root) -> Option<u32> {
+    root.tree_number("chosen/bootloader/build-timestamp")
+}
+
+/// Whether it does, or why that is not known; for boards without an EEPROM the files on partition 1 and the slot
+/// say it.
+pub(crate) fn knows_tryboot(root: &Root, disk: &Disk, slot: Slot) -> Result<(), String> {
+    let compatible = root.text("proc/device-tree/compatible").unwrap_or_default();
+    let is = |chips: &[&str]| {
+        compatible.split('\0').any(|name| chips.iter().any(|chip| name == format!("brcm,{chip}")))
+    };
+    match build_timestamp(root) {
+        Some(built) if built >= FIRST => Ok(()),
+        Some(built) => {
+            Err(format!("the bootloader in the EEPROM was built at {built}, before {FIRST}"))
+        }
+        None if is(&["bcm2711", "bcm2712"]) => {
+            Err("the device tree does not say when the bootloader was built".to_owned())
+        }
+        None if is(&["bcm2835", "bcm2836", "bcm2837"]) => in_files(disk, slot),
+        None => Err("the device tree is not that of a Raspberry Pi".to_owned()),
+    }
+}
+
+fn in_files(disk: &Disk, slot: Slot) -> Result<(), String> {
+    let partitions =
+        [(&disk.bootsel, "bootcode.bin", "tryboot_a_b"), (disk.slot(slot), "start.elf", "tryboot")];
+    for (partition, name, token) in partitions {
+        let read = || {
+            let area = partition.open()?;
+            let volume = area.volume()?;
+            area.content(&volume, name, FILE)
+        };
+        match read().map_err(|why| why.to_string())? {
+            Some(bytes) if has_token(&bytes, token) => {}
+            Some(_) => return Err(format!("{name} does not know the word {token}")),
+            None => return Err(format!("there is no {name}")),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the word stands there by itself: `tryboot.txt` is older than the filter `tryboot`.
+fn has_token(bytes: &[u8], token: &str) -> bool {
+    let text = |byte: u8| byte.is_ascii_alphanumeric() || b"._".contains(&byte);
+    let mut windows = bytes.windows(token.len()).enumerate();
+    windows.any(|(at, window)| {
+        let before = at.checked_sub(1).and_then(|at| bytes.get(at));
+        let after = bytes.get(at.saturating_add(token.len()));
+        let ends = [before, after].into_iter().flatten().all(|byte| !text(*byte));
+        ends && window == token.as_bytes()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_token;
+
+    #[track_caller]
+    fn check(bytes: &[u8], token: &str, expected: bool) {
+        assert_eq!(has_token(bytes, token), expected);
+    }
+
+    #[test]
+    fn tokens() {
+        check(b"x\0tryboot_a_b\0y", "tryboot_a_b", true);
+        check(b"\0tryboot.txt\0", "tryboot", false);
+        check(b"\0tryboot_a_b\0", "tryboot", false);
+        check(b"tryboot", "tryboot", true);
+        check(b"tryboo", "tryboot", false);
+    }
+}

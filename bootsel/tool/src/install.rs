@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Writes a bundle to the slot that is neither booted nor the default, as it streams in.
+//!
+//! The slot's first sector is zeroed before anything else is changed and written after everything else is on the
+//! disk and was read back: a slot that can be read is complete, with its revision, wherever the power was cut.
+
+mod revision;
+mod volume;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use bootsel::bundle::Member;
+use bootsel::manifest::{self, Manifest, RevisionId};
+use bootsel::state::{Act, Command};
+use bootsel::{Slot, log};
+use signed::{Bundle, Head, Keys};
+
+use crate::error::{Error, Result, failed, refused};
+use crate::say;
+use crate::slot::{hash_slot, read_manifest};
+use crate::system::System;
+use revision::Staged;
+
+/// The generation of the files on partition 1: `requires_bootsel=` of a manifest asks for one. There is this one.
+const BOOTSEL_FILES: u64 = 1;
+
+/// What was asked for.
+#[derive(Debug)]
+pub(crate) struct Options<'a> {
+    pub(crate) bundle: &'a Path,
+    pub(crate) keys: PathBuf,
+    pub(crate) allow_downgrade: bool,
+    pub(crate) force: bool,
+}
+
+/// Nothing is written before the signature and everything else that can be known was found right.
+pub(crate) fn install(mut system: System, options: &Options<'_>) -> Result<()> {
+    let plan = system.plan(Command::Install { force: options.force })?;
+    let target =
+        plan.iter().find_map(|act| if let Act::Write(slot) = act { Some(*slot) } else { None });
+    let Some(target) = target else { return Ok(()) };
+    let head = Head::read(open(options.bundle)?).map_err(unusable)?;
+    let keys = Keys::read(&options.keys).map_err(unusable)?;
+    let signature = head.signature.clone();
+    let signed_bytes = head.manifest.clone();
+    let bundle = head.verify(&keys).map_err(unusable)?;
+    let id = judge(&system, &bundle.manifest, target, options.allow_downgrade)?;
+    let key = bundle.key.as_deref().unwrap_or_default();
+    say(&format!("revision {id}, signed by {key}, goes to slot {target}"));
+    let staged = Staged::plan(&system, &bundle.manifest, &id, target)?;
+    // what is in use is found out before anything is written
+    let area = system.disk.slot(target).open_to_write()?;
+
+    let boot_id = system.boot_id.clone();
+    system.journal.write(log::INSTALL, target, id.as_str(), &boot_id, "")?;
+    area.write(0, &volume::NO_BOOT_SECTOR)?;
+    staged.begin()?;
+    let head = receive(bundle, &area, target, &staged)?;
+    staged.finish(&signed_bytes, &signature)?;
+    volume::finish(&area, &head)?;
+    verify(&system, &area, target, &id)?;
+    system.journal.write(log::INSTALLED, target, id.as_str(), &boot_id, "")?;
+    say(&format!("slot {target} holds revision {id}; `bootsel try` starts it"));
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<Box<dyn Read>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin()));
+    }
+    let file = File::open(path).map_err(failed(format!("cannot open {}", path.display())))?;
+    Ok(Box::new(io::BufReader::with_capacity(1 << 18, file)))
+}
+
+/// A bundle that is not right is refused, a stream that breaks off is an error.
+fn unusable(why: signed::Error) -> Error {
+    match why {
+        signed::Error::Read(..) | signed::Error::Stream(_) => Error::Failed(why.to_string()),
+        _ => Error::Refused(format!("{why}; nothing was changed")),
+    }
+}
+
+/// Whether this revision may go there.
+fn judge(
+    system: &System,
+    manifest: &Manifest,
+    target: Slot,
+    allow_downgrade: bool,
+) -> Result<RevisionId> {
+    let id = manifest.revision().ok_or_else(|| Error::Failed("no revision".to_owned()))?;
+    let current = system.slot(target.other());
+    if current.revision.as_deref() == Some(id.as_str()) {
+        return refused(format!("revision {id} is the one that runs, in slot {}", target.other()));
+    }
+    let [new, old] = [Some(manifest), current.manifest.as_ref()]
+        .map(|manifest| manifest.and_then(Manifest::version).unwrap_or_default());
+    if new < old && !allow_downgrade {
+        return refused(format!(
+            "version {new} is older than {old}, which is committed; --allow-downgrade takes it"
+        ));
+    }
+    let needs = manifest.get("requires_bootsel").map_or(Ok(BOOTSEL_FILES), str::parse);
+    if needs != Ok(BOOTSEL_FILES) {
+        return refused(format!(
+            "revision {id} needs other files on partition 1, which no install writes: write its whole image"
+        ));
+    }
+    let boot = manifest.file(manifest::BOOT).map_or(0, |boot| boot.bytes);
+    let room = system.disk.slot(target).bytes;
+    if boot > room {
+        return refused(format!("the boot volume has {boot} bytes, slot {target} has {room}"));
+    }
+    Ok(id)
+}
+
+/// Takes the members as they come; gives back the volume's beginning, which is not on the disk yet.
+fn receive<R: Read>(
+    mut bundle: Bundle<R>,
+    area: &crate::area::Area,
+    target: Slot,
+    staged: &Staged,
+) -> Result<volume::Beginning> {
+    let manifest = bundle.manifest.clone();
+    let mut head = None;
+    let broken = |why: signed::Error| {
+        Error::Failed(format!("{why}; slot {target} cannot be booted until an install succeeds"))
+    };
+    while let Some(member) = bundle.next_member().map_err(broken)? {
+        match member {
+            Member::Boot => {
+                let boot = manifest.file(manifest::BOOT);
+                let boot = boot.ok_or_else(|| Error::Failed("no boot.img".to_owned()))?;
+                say(&format!("writing the boot partition, {} MiB", boot.bytes >> 20));
+                head = Some(volume::write(&mut bundle, area, &manifest, boot, target)?);
+            }
+            Member::File(file) => {
+                say(&format!("writing {}, {} MiB", file.name, file.bytes >> 20));
+                staged.file(&mut bundle, &file)?;
+            }
+            Member::Manifest | Member::Signature => {}
+        }
+    }
+    head.ok_or_else(|| Error::Failed("no boot.img".to_owned()))
+}
+
+/// The slot once more, whole, from the disk.
+fn verify(system: &System, area: &crate::area::Area, target: Slot, id: &RevisionId) -> Result<()> {
+    let manifest = read_manifest(&system.root, id)?;
+    let boot = manifest.file(manifest::BOOT);
+    let boot = boot.ok_or_else(|| Error::Failed("no boot.img".to_owned()))?;
+    let verified = hash_slot(area, &manifest, boot, target);
+    verified.inspect_err(|_| {
+        // it must not look complete
+        let _ = area.write(0, &volume::NO_BOOT_SECTOR);
+    })
+}

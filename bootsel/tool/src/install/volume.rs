@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The boot volume of a slot, unpacked as it comes.
+
+use std::io::Read;
+
+use bootsel::Slot;
+use bootsel::bundle::WINDOW_LOG_MAX;
+use bootsel::manifest::{self, Manifest};
+use ruzstd::decoding::StreamingDecoder;
+use sha2::{Digest, Sha256};
+
+use crate::area::{Area, CHUNK};
+use crate::error::{Error, Result, failed};
+use crate::slot::{placeholder, set_letter};
+
+/// What no firmware takes for a boot sector.
+pub(super) const NO_BOOT_SECTOR: [u8; SECTOR] = [0; SECTOR];
+const SECTOR: usize = 512;
+
+/// The first sector, which is written last.
+#[derive(Debug)]
+pub(super) struct Beginning([u8; SECTOR]);
+
+/// Writes everything but the first sector. What came is compared with the manifest before that sector may be written.
+pub(super) fn write(
+    packed: impl Read,
+    area: &Area,
+    manifest: &Manifest,
+    boot: &manifest::File,
+    slot: Slot,
+) -> Result<Beginning> {
+    let cannot = || "boot.img.zst";
+    let mut plain = StreamingDecoder::new_with_max_window_size(packed, 1 << WINDOW_LOG_MAX)
+        .map_err(failed(cannot()))?;
+    let letter = manifest.slot_letter().unwrap_or(u64::MAX);
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    let mut beginning = NO_BOOT_SECTOR;
+    let mut at = 0_u64;
+    loop {
+        let count = fill(&mut plain, &mut buffer).map_err(failed(cannot()))?;
+        let part = buffer.get_mut(..count).unwrap_or_default();
+        if part.is_empty() {
+            break;
+        }
+        if at + part.len() as u64 > boot.bytes {
+            return Err(Error::Failed(format!(
+                "boot.img.zst holds more than {} bytes",
+                boot.bytes
+            )));
+        }
+        hash.update(&part);
+        if let Some(byte) = place(letter, at).and_then(|place| part.get_mut(place)) {
+            if *byte != placeholder() {
+                return Err(Error::Failed("boot.img has no slot letter in its place".to_owned()));
+            }
+            *byte = set_letter(slot);
+        }
+        if at == 0 {
+            for (to, from) in beginning.iter_mut().zip(part.iter_mut()) {
+                *to = std::mem::take(from);
+            }
+        }
+        area.write(at, part)?;
+        at += part.len() as u64;
+    }
+    let found: [u8; 32] = hash.finalize().into();
+    if at != boot.bytes || found != boot.sha256 {
+        return Err(Error::Failed("boot.img is not what the manifest says".to_owned()));
+    }
+    Ok(Beginning(beginning))
+}
+
+/// The slot can be read from here on.
+pub(super) fn finish(area: &Area, beginning: &Beginning) -> Result<()> {
+    area.write(0, &beginning.0)
+}
+
+fn place(letter: u64, at: u64) -> Option<usize> {
+    usize::try_from(letter.checked_sub(at)?).ok()
+}
+
+/// As much as there is, up to the buffer's length.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut have = 0;
+    while let Some(rest) = buffer.get_mut(have..).filter(|rest| !rest.is_empty()) {
+        match reader.read(rest)? {
+            0 => break,
+            count => have += count,
+        }
+    }
+    Ok(have)
+}

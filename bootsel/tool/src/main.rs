@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `bootsel`: the device's tool for its two boot slots. What it does is decided in [`bootsel::state`]; here the facts
+//! are read and the acts done.
+#![forbid(unsafe_code)]
+
+mod area;
+mod cli;
+mod disk;
+mod error;
+mod firmware;
+mod flag;
+mod gc;
+mod install;
+mod journal;
+mod report;
+mod root;
+mod selector;
+mod slot;
+mod system;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use bootsel::Slot;
+use bootsel::state::{self, Act};
+use clap::Parser;
+
+use cli::{Cli, Command};
+use disk::Disk;
+use error::{Error, Result};
+use root::Root;
+use slot::Depth;
+use system::System;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            // nobody is left to tell that standard error is closed
+            let _ = writeln!(io::stderr(), "bootsel: {why}");
+            ExitCode::from(match why {
+                Error::Refused(_) => 1,
+                Error::Failed(_) => 3,
+            })
+        }
+    }
+}
+
+/// A line for a person: progress, and what was done.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "bootsel: {line}");
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let root = Root::new(&cli.root);
+    if let Command::Log = cli.command {
+        return report::log(&journal::Journal::read(&root));
+    }
+    let disk = Disk::find(&root, cli.disk.as_deref())?;
+    let look = |depth: Depth| System::look(&root, disk.clone(), |_| depth);
+    let (command, reboot) = match &cli.command {
+        Command::Status { json } => return report::status(&look(Depth::Quick), *json),
+        Command::Verify => return report::verify(&look(Depth::Hashed)),
+        Command::Log => return Ok(()),
+        Command::Gc => {
+            let _lock = root.lock()?;
+            return gc::collect(&look(Depth::Quick));
+        }
+        Command::Install { bundle, keys, allow_downgrade, force } => {
+            let _lock = root.lock()?;
+            let options = install::Options {
+                bundle,
+                keys: keys.clone().unwrap_or_else(|| root.path("etc/pivot/keys")),
+                allow_downgrade: *allow_downgrade,
+                force: *force,
+            };
+            return install::install(look(Depth::Quick), &options);
+        }
+        Command::Try { no_reboot, force } => (state::Command::Try { force: *force }, !no_reboot),
+        Command::Commit => (state::Command::Commit, false),
+        Command::Rollback { no_reboot } => (state::Command::Rollback, !no_reboot),
+        Command::Cancel => (state::Command::Cancel, false),
+        Command::Repair => (state::Command::Repair, false),
+    };
+    let _lock = root.lock()?;
+    change(&root, &disk, command, reboot)
+}
+
+/// Decides and does.
+fn change(root: &Root, disk: &Disk, command: state::Command, reboot: bool) -> Result<()> {
+    let mut system = System::look(root, disk.clone(), |_| Depth::Quick);
+    // leaving a trial leads back to what was the default all the time, and is not to take long
+    if !system.status().trial {
+        system = System::look(root, disk.clone(), |slot| depth(root, command, slot));
+    }
+    let plan = system.plan(command)?;
+    if plan.contains(&Act::SetFlag) && !reboot {
+        system.flag.can_wait()?;
+    }
+    if plan.is_empty() {
+        say("nothing to do: it is so already");
+    }
+    for act in plan {
+        system.act(act, reboot)?;
+    }
+    Ok(())
+}
+
+/// A slot that is to boot next is verified to its last byte first; one that runs and is committed was, before its
+/// trial, and nothing wrote to it since.
+fn depth(root: &Root, command: state::Command, slot: Slot) -> Depth {
+    let booted = root::word(&root.cmdline(), "pivot.slot") == Some(slot.as_str());
+    match command {
+        state::Command::Repair => Depth::Hashed,
+        state::Command::Try { .. } | state::Command::Rollback if !booted => Depth::Hashed,
+        _ => Depth::Quick,
+    }
+}

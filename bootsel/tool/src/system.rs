@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The facts, read once, and the acts that follow from them.
+
+use bootsel::state::{Act, Command, Facts, Selector, SlotFacts, Status, decide};
+use bootsel::{Slot, log};
+
+use crate::disk::{Disk, number};
+use crate::error::{Error, Result};
+use crate::flag::Flag;
+use crate::journal::Journal;
+use crate::root::{Root, word};
+use crate::slot::{Depth, Slotted, look};
+use crate::{firmware, say, selector};
+
+/// Everything that was found out.
+#[derive(Debug)]
+pub(crate) struct System {
+    pub(crate) root: Root,
+    pub(crate) disk: Disk,
+    pub(crate) selector: Selector,
+    pub(crate) booted: Option<Slot>,
+    pub(crate) tryboot: Option<bool>,
+    pub(crate) boot_id: String,
+    pub(crate) slots: [Slotted; 2],
+    pub(crate) journal: Journal,
+    pub(crate) flag: Flag,
+    /// With the files of slot a, and of slot b.
+    pub(crate) firmware: [std::result::Result<(), String>; 2],
+}
+
+impl System {
+    pub(crate) fn look(root: &Root, disk: Disk, depth: impl Fn(Slot) -> Depth) -> Self {
+        let cmdline = root.cmdline();
+        let both = [Slot::A, Slot::B];
+        // the device tree's word, or that of a boot loader which passes it on the command line
+        let trial = word(&cmdline, "pivot.trial").map(|value| value != "0");
+        let told = root.tree_number("chosen/bootloader/tryboot").map(|value| value != 0);
+        Self {
+            selector: selector::read(&disk),
+            booted: word(&cmdline, "pivot.slot").and_then(|value| value.parse().ok()),
+            tryboot: told.or(trial),
+            boot_id: root.text("proc/sys/kernel/random/boot_id").unwrap_or_default(),
+            slots: both.map(|slot| look(root, &disk, slot, depth(slot))),
+            journal: Journal::read(root),
+            flag: Flag::new(root),
+            firmware: both.map(|slot| firmware::knows_tryboot(root, &disk, slot)),
+            root: root.clone(),
+            disk,
+        }
+    }
+
+    /// Hands the facts to a decision.
+    fn with<T>(&self, both: bool, decision: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let slots = self.slots.each_ref().map(|slot| SlotFacts {
+            revision: slot.revision.clone(),
+            verified: slot.verified.clone(),
+        });
+        let [a, b] = &slots;
+        // a slot that is to be overwritten need not be able to
+        let counts = |slot: Slot| both || self.booted != Some(slot.other());
+        let mut firmware = [Slot::A, Slot::B].into_iter().zip(&self.firmware);
+        let firmware = firmware.find(|(slot, knows)| counts(*slot) && knows.is_err());
+        let firmware = firmware.map_or(&Ok(()), |(_, knows)| knows);
+        let way = &self.flag.way();
+        decision(&Facts {
+            selector: &self.selector,
+            booted: self.booted,
+            tryboot: self.tryboot,
+            flag: self.flag.is_set(),
+            boot_id: &self.boot_id,
+            slots: [a, b],
+            log: &self.journal.records(),
+            firmware,
+            way,
+        })
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.with(true, |facts| facts.status())
+    }
+
+    pub(crate) fn plan(&self, command: Command) -> Result<Vec<Act>> {
+        let both = !matches!(command, Command::Install { .. });
+        let plan = self.with(both, |facts| decide(facts, command));
+        plan.map_err(Error::from)
+    }
+
+    pub(crate) fn slot(&self, slot: Slot) -> &Slotted {
+        let [a, b] = &self.slots;
+        match slot {
+            Slot::A => a,
+            Slot::B => b,
+        }
+    }
+
+    /// What does not fit together. Nothing of it decides anything.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let told = self.root.tree_number("chosen/bootloader/partition").filter(|told| *told != 0);
+        if let (Some(told), Some(booted)) = (told, self.booted)
+            && told != u32::from(number(booted))
+        {
+            warnings.push(format!(
+                "the firmware says that it booted partition {told}, the command line is that of slot {booted}"
+            ));
+        }
+        if !self.journal.is_whole() {
+            warnings.push(
+                "the log cannot be read, or not written: pivot/log/init.log on DATA".to_owned(),
+            );
+        }
+        if let Some(why) = data_problem(&self.root) {
+            warnings.push(why);
+        }
+        warnings
+    }
+
+    /// Does one thing of a plan, all but [`Act::Write`].
+    pub(crate) fn act(&mut self, act: Act, reboot: bool) -> Result<()> {
+        match act {
+            Act::Log(event, slot) => self.record(event, slot, ""),
+            Act::Select { default, .. } => {
+                selector::write(&self.disk, default)?;
+                say(&format!(
+                    "slot {default} is the default now, slot {} the other one",
+                    default.other()
+                ));
+                Ok(())
+            }
+            Act::SetFlag => {
+                say(&self.flag.set()?);
+                if !reboot && self.flag.is_set() != Some(true) {
+                    return Err(Error::Failed("the tryboot flag does not stay set".to_owned()));
+                }
+                Ok(())
+            }
+            Act::ClearFlag => self.flag.clear(),
+            Act::Reboot if reboot => {
+                say(self.flag.reboot()?);
+                Ok(())
+            }
+            Act::Reboot => {
+                say("not restarted: --no-reboot");
+                Ok(())
+            }
+            Act::Write(_) => Err(Error::Failed("nothing to write".to_owned())),
+        }
+    }
+
+    /// Without the log a device must still be able to leave a slot or to keep one: only what begins a new attempt
+    /// needs it.
+    pub(crate) fn record(&mut self, event: &str, slot: Slot, message: &str) -> Result<()> {
+        let revision = self.slot(slot).revision.clone().unwrap_or_default();
+        let written = self.journal.write(event, slot, &revision, &self.boot_id, message);
+        match written {
+            Err(why) if ![log::ARMED, log::INSTALL].contains(&event) => {
+                say(&format!("warning: {why}"));
+                Ok(())
+            }
+            written => written,
+        }
+    }
+}
+
+/// Whether the data partition is mounted read-only, from its line in mountinfo.
+fn data_problem(root: &Root) -> Option<String> {
+    let mounts = root.text("proc/self/mountinfo")?;
+    let line =
+        mounts.lines().rev().find(|line| line.split(' ').nth(4) == Some("/run/pivot/data"))?;
+    let read_only = |options: &str| options.split(',').any(|option| option == "ro");
+    let ro = line.split(' ').nth(5).is_some_and(read_only)
+        || line.rsplit(' ').next().is_some_and(read_only);
+    ro.then(|| "the data partition is read-only".to_owned())
+}
