@@ -100,6 +100,14 @@ pub fn make(
     Ok(made)
 }
 
+/// Packs a file with zstd.
+///
+/// # Errors
+/// As [`make`].
+pub fn zstd(image: &Path, out: &Path, output: &Output, progress: Progress) -> Result<()> {
+    pack(image, out, Packing::Zst, output, threads(), progress)
+}
+
 /// The path with one more ending.
 #[must_use]
 pub fn beside(image: &Path, ending: &str) -> PathBuf {

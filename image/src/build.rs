@@ -5,6 +5,7 @@
 //! take), then the long work begins: wrong inputs are refused within seconds, and nothing is written before all is
 //! known to fit.
 
+mod boot;
 mod disk;
 mod firmware;
 mod plan;
@@ -22,6 +23,7 @@ use crate::compress;
 use crate::config::Config;
 use crate::fat::Volume;
 use crate::identity::Identity;
+use crate::keys::Key;
 use crate::mksquashfs;
 use crate::progress::{Progress, size};
 use crate::revision;
@@ -75,6 +77,7 @@ pub struct Build<'a> {
     slot: Volume,
     boards: Vec<&'static str>,
     cmdline: String,
+    key: Option<Key>,
 }
 
 impl<'a> Build<'a> {
@@ -89,6 +92,7 @@ impl<'a> Build<'a> {
         cache: &'a Cache,
         progress: Progress,
     ) -> Result<Self> {
+        let key = config.revision.key(progress)?;
         let looked = plan::look(config)?;
         let (programs, archive) = plan::programs(&config.initramfs, &looked)?;
         let read: Vec<_> =
@@ -129,6 +133,7 @@ impl<'a> Build<'a> {
             slot,
             boards,
             cmdline,
+            key,
         })
     }
 
@@ -155,11 +160,14 @@ impl<'a> Build<'a> {
         let letter = self.slot.plan()?.offset_of(CMDLINE).context("no cmdline.txt")? + LETTER_AT;
         let directory = self.out.join("revision");
         // so that whoever installs or checks the slot's volume finds the byte
-        let mut keys = vec![("slot_letter", letter.to_string())];
+        let mut keys = vec![(bootsel::manifest::SLOT_LETTER, letter.to_string())];
         if !self.boards.is_empty() {
             keys.push(("boards", self.boards.join(",")));
         }
-        revision::write(&directory, &self.config.revision, &keys, &images)?;
+        let (packed, boot) = self.boot()?;
+        let key = self.key.as_ref();
+        revision::write(&directory, &self.config.revision, &keys, &images, Some(boot), key)?;
+        files.push(packed);
         files.extend(images);
         files.push(directory.join(bootsel::manifest::NAME));
         if disk {

@@ -43,7 +43,11 @@ pub enum Command {
     Modules(Modules),
     /// Merge directories into firmware.squashfs
     Firmware(Firmware),
-    /// Show what is in a disk image, initramfs, program, manifest, revision or squashfs file
+    /// Make a key pair to sign bundles with
+    Keys(Keys),
+    /// Make a signed bundle, which devices install, of what build or revision made
+    Bundle(Bundle),
+    /// Show what is in a disk image, initramfs, program, manifest, revision, squashfs file or bundle
     Inspect(Inspect),
     /// Show what each Raspberry Pi would boot from a disk image
     Boards(Look),
@@ -155,12 +159,49 @@ pub struct Firmware {
     pub out: PathBuf,
 }
 
+/// `keys`
+#[derive(Debug, Args)]
+pub struct Keys {
+    /// Where NAME.key and NAME.pub go; made if it is not there
+    #[arg(long, short, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Name of the two files
+    #[arg(long, value_name = "NAME", default_value = "pivot")]
+    pub name: String,
+    /// Encrypt the secret key with the first line of this file
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Print what was made as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `bundle`
+#[derive(Debug, Args)]
+pub struct Bundle {
+    /// The directory that build or revision filled
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// The secret key to sign with; default: the signature of revision.key in the configuration
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// The first line of this file is the password of the key
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub password_file: Option<PathBuf>,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE", default_value = "update.bundle")]
+    pub out: PathBuf,
+}
+
 /// `inspect`
 #[derive(Debug, Args)]
 pub struct Inspect {
     /// What to look at
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Verify the signature of a bundle with the keys DIR/*.pub
+    #[arg(long, value_name = "DIR")]
+    pub keys: Option<PathBuf>,
     /// As JSON
     #[arg(long)]
     pub json: bool,

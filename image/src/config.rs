@@ -15,7 +15,9 @@ use serde::Deserialize;
 use crate::artifact::Output;
 use crate::compress::Compression;
 use crate::initramfs::Arch;
+use crate::keys::Key;
 use crate::machines::Machine;
+use crate::progress::Progress;
 use crate::squashfs::{Codec, Writer};
 pub use rpi::{KernelFile, Rpi, Variant};
 
@@ -59,6 +61,21 @@ pub struct Revision {
     pub id: RevisionId,
     /// The higher one is newer.
     pub version: u64,
+    /// minisign's secret key that signs the manifest.
+    pub key: Option<PathBuf>,
+    /// A file whose first line is the password of that key.
+    pub password_file: Option<PathBuf>,
+}
+
+impl Revision {
+    /// Reads the key, if there is one.
+    ///
+    /// # Errors
+    /// Where it cannot be used.
+    pub fn key(&self, progress: Progress) -> Result<Option<Key>> {
+        let read = |key: &PathBuf| Key::read(key, self.password_file.as_deref(), progress);
+        self.key.as_ref().map(read).transpose()
+    }
 }
 
 /// Partition table of the disk.
@@ -289,7 +306,11 @@ impl Config {
         let kernel = kernel.flat_map(|k| [&mut k.package, &mut k.directory]).flatten();
         let programs = [&mut initramfs.e2fsck, &mut initramfs.shell].into_iter().flatten();
         let init = initramfs.init.iter_mut().flatten();
-        for path in firmware.chain(root).chain(kernel).chain(programs).chain(init).chain(rpi) {
+        let revision = &mut self.revision;
+        let keys = [&mut revision.key, &mut revision.password_file].into_iter().flatten();
+        for path in
+            firmware.chain(root).chain(kernel).chain(programs).chain(init).chain(rpi).chain(keys)
+        {
             *path = base.join(&path);
         }
     }

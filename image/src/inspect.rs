@@ -12,11 +12,16 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use bootsel::manifest::{self, Manifest};
 use serde::Serialize;
+use signed::Keys;
 
+use crate::bundle::{self, read::Bundle};
 use crate::elf::Facts;
 use crate::fat::read::Reader;
 use crate::squashfs::{Codec, bytes_used};
 use crate::tree::{hash_file, hex};
+
+/// Where a tar archive says that it is one.
+const MAGIC: std::ops::Range<usize> = 257..262;
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -36,6 +41,8 @@ pub enum Report {
     Revision(Listing),
     /// A squashfs image.
     Squashfs(Squashfs),
+    /// What a device installs.
+    Bundle(Bundle),
 }
 
 /// An ELF program and whether it can run from an initramfs.
@@ -83,7 +90,7 @@ pub struct Item {
 }
 
 impl Listing {
-    /// Of a manifest; `judge` says what is wrong with a file.
+    /// Of a manifest; `judge` says what is wrong with a file of the revision.
     ///
     /// # Errors
     /// Where it is no manifest.
@@ -120,17 +127,21 @@ pub struct Squashfs {
     pub problem: Option<String>,
 }
 
-/// Looks at a file or directory.
+/// Looks at a file or directory; `keys` are for the signature of a bundle.
 ///
 /// # Errors
 /// Where it cannot be read, or is nothing that is known here.
-pub fn inspect(path: &Path) -> Result<Report> {
+pub fn inspect(path: &Path, keys: Option<&Keys>) -> Result<Report> {
     if path.is_dir() {
         return revision(path).map(Report::Revision);
     }
     let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut head = Vec::new();
     file.by_ref().take(4096).read_to_end(&mut head)?;
+    if head.get(MAGIC).is_some_and(|magic| magic == b"ustar") {
+        file.rewind()?;
+        return Ok(Report::Bundle(bundle::read::bundle(BufReader::new(file), keys)));
+    }
     recognized(path, &file, &head).with_context(|| path.display().to_string())
 }
 
@@ -150,7 +161,7 @@ fn recognized(path: &Path, file: &File, head: &[u8]) -> Result<Report> {
     } else {
         bail!(
             "not known here: expected a disk image, a boot partition, an initramfs, a program, a manifest, the \
-             directory of a revision, or a squashfs"
+             directory of a revision, a squashfs, or a bundle"
         )
     }
 }
@@ -160,6 +171,8 @@ fn revision(directory: &Path) -> Result<Listing> {
     let path = directory.join(manifest::NAME);
     let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let judge = |file: &manifest::File| match hash_file(&directory.join(&file.name)) {
+        // it lies in a slot
+        _ if file.name == manifest::BOOT => None,
         Err(_) => Some("is missing".to_owned()),
         Ok((_, bytes)) if bytes != file.bytes => Some(format!("has {bytes} bytes")),
         Ok((hash, _)) if hash != file.sha256 => Some("has another sha256".to_owned()),

@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use bootsel::manifest::{self, File, Manifest};
 
 use crate::config;
+use crate::keys::Key;
 use crate::tree::hash_file;
 
-/// Fills `directory` with the files, each under its own name, and writes the manifest. What was there before
-/// is removed.
+/// Fills `directory` with the files, each under its own name, and writes the manifest, which lists the `boot` volume,
+/// too, and its signature if there is a key. What was there before is removed.
 ///
 /// # Errors
 /// Where a file cannot be read, or the directory cannot be written.
@@ -20,6 +21,8 @@ pub fn write(
     revision: &config::Revision,
     keys: &[(&str, String)],
     files: &[PathBuf],
+    boot: Option<File>,
+    key: Option<&Key>,
 ) -> Result<Manifest> {
     let cannot = || format!("cannot write {}", directory.display());
     if directory.exists() {
@@ -34,11 +37,16 @@ pub fn write(
         let (sha256, bytes) = hash_file(path)?;
         manifest.files.push(File { sha256, bytes, name });
     }
+    manifest.files.extend(boot);
     manifest.files.sort_by(|a, b| a.name.cmp(&b.name));
     let text = manifest.to_string();
     // what the device will do with it
     Manifest::parse(text.as_bytes()).context("the manifest would not be understood")?;
     fs::write(directory.join(manifest::NAME), text).with_context(cannot)?;
+    if let Some(key) = key {
+        let signature = key.sign(&manifest)?;
+        fs::write(directory.join(manifest::SIGNATURE), signature).with_context(cannot)?;
+    }
     Ok(manifest)
 }
 
@@ -68,11 +76,17 @@ mod tests {
             path
         };
         let files = [file("root.squashfs", "abc"), file("modules_6.12.squashfs", "")];
-        let revision = config::Revision { id: "r1".parse().unwrap(), version: 3 };
+        let revision = config::Revision {
+            id: "r1".parse().unwrap(),
+            version: 3,
+            key: None,
+            password_file: None,
+        };
         let directory = base.path().join("revision");
         fs::create_dir(&directory).unwrap();
         fs::write(directory.join("old"), "").unwrap();
-        write(&directory, &revision, &[("slot_letter", "700".to_owned())], &files).unwrap();
+        write(&directory, &revision, &[("slot_letter", "700".to_owned())], &files, None, None)
+            .unwrap();
         let text = fs::read_to_string(directory.join("manifest")).unwrap();
         let expected = "format=1\nrevision=r1\nversion=3\nslot_letter=700\n\n\
             e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  0  modules_6.12.squashfs\n\

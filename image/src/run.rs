@@ -17,6 +17,7 @@ use crate::early;
 use crate::flash::{self, Map};
 use crate::initramfs::{self, Programs};
 use crate::kernel::{Kernel, Source};
+use crate::keys::{self, Key};
 use crate::progress::{Progress, size};
 use crate::squashfs::{self, Options};
 use crate::tree::Tree;
@@ -41,6 +42,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Initramfs(arguments) => initramfs(&arguments, &host),
         Command::Modules(arguments) => modules(&arguments, &host),
         Command::Firmware(arguments) => firmware(&arguments, &host),
+        Command::Keys(arguments) => keys(&arguments, host.progress),
+        Command::Bundle(arguments) => bundle(&arguments, host.progress),
         Command::Inspect(arguments) => inspect(&arguments),
         Command::Boards(arguments) => boards(&arguments),
         Command::Lint(arguments) => lint(&arguments),
@@ -68,8 +71,40 @@ fn summary(report: &Report) -> String {
 }
 
 fn inspect(arguments: &cli::Inspect) -> Result<()> {
-    let report = crate::inspect::inspect(&arguments.file)?;
-    if arguments.json { json(&report) } else { print(&report.to_string()) }
+    let keys = arguments.keys.as_deref().map(signed::Keys::read).transpose()?;
+    let report = crate::inspect::inspect(&arguments.file, keys.as_ref())?;
+    if arguments.json {
+        json(&report)?
+    } else {
+        print(&report.to_string())?
+    }
+    match &report {
+        crate::inspect::Report::Bundle(bundle) => {
+            bundle.sound().with_context(|| arguments.file.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn keys(arguments: &cli::Keys, progress: Progress) -> Result<()> {
+    let password = arguments.password_file.as_deref();
+    let made = keys::make(&arguments.out, &arguments.name, password)?;
+    if password.is_none() {
+        let advice = "is not encrypted: whoever reads it can sign";
+        progress.note(&format!("note: {} {advice}", made.secret.display()));
+    }
+    match (arguments.json, progress) {
+        (true, _) => json(&made),
+        (false, Progress::Silent) => Ok(()),
+        (false, _) => print(&format!("{}\n{}\n", made.secret.display(), made.public.display())),
+    }
+}
+
+fn bundle(arguments: &cli::Bundle, progress: Progress) -> Result<()> {
+    let read =
+        |key: &std::path::PathBuf| Key::read(key, arguments.password_file.as_deref(), progress);
+    let key = arguments.key.as_ref().map(read).transpose()?;
+    crate::bundle::write(&arguments.directory, key.as_ref(), &arguments.out, progress)
 }
 
 fn flash(arguments: cli::Flash, progress: Progress) -> Result<()> {

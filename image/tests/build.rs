@@ -40,8 +40,13 @@ fn every_file_is_there() {
         return;
     }
     let images = ["firmware.squashfs", "root.squashfs", &format!("modules_{RELEASE}.squashfs")];
-    let others =
-        ["initramfs", "demo.img", &format!("early_{RELEASE}"), &format!("vmlinuz_{RELEASE}")];
+    let others = [
+        "initramfs",
+        "demo.img",
+        "boot.img.zst",
+        &format!("early_{RELEASE}"),
+        &format!("vmlinuz_{RELEASE}"),
+    ];
     for name in images.iter().chain(&others) {
         assert!(project.path("out").join(name).is_file(), "{name}");
     }
@@ -77,7 +82,7 @@ fn two_builds_are_equal() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 8);
+    assert_eq!(compared, 9);
 }
 
 #[test]

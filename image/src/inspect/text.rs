@@ -17,6 +17,7 @@ impl Display for Report {
             Self::Program(program) => writeln!(f, "program: {program}"),
             Self::Manifest(listing) | Self::Revision(listing) => listing.fmt(f),
             Self::Squashfs(image) => image.fmt(f),
+            Self::Bundle(bundle) => bundle.fmt(f),
         }
     }
 }

@@ -52,7 +52,7 @@ pub(super) fn complete(subject: &Subject<'_>) -> Vec<Fault> {
         };
         match &revision.manifest {
             Err(error) => faults.push((format!("{at}, {}", manifest::NAME), error.clone())),
-            Ok(manifest) => faults.extend(manifest.files.iter().filter_map(|wanted| {
+            Ok(manifest) => faults.extend(manifest.images().filter_map(|wanted| {
                 let found = revision.files.iter().find(|(name, _)| *name == wanted.name);
                 let what = match found {
                     None => "is missing".to_owned(),

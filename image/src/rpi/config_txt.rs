@@ -99,8 +99,18 @@ fn section(out: &mut String, family: &Family, facts: &Facts<'_>) {
     if family.kernels.contains(&V8) && !family.kernels.contains(&V2712) {
         let _ = writeln!(out, "arm_64bit={}", u8::from(*kernel == V8));
     }
-    let _ = writeln!(out, "kernel={}", kernel.name());
-    let _ = writeln!(out, "initramfs {INITRAMFS},{} followkernel", kernel.early());
+    let lines = |kernel: &KernelFile| {
+        let (name, early) = (kernel.name(), kernel.early());
+        (format!("kernel={name}"), format!("initramfs {INITRAMFS},{early} followkernel"))
+    };
+    let (line, initramfs) = lines(kernel);
+    let _ = writeln!(out, "{line}\n{initramfs}");
+    // the three lines belong together: arm_64bit=0 alone would load the other kernel's early modules
+    let narrow = family.kernels.iter().find(|other| **other != V8 && facts.kernels.contains(other));
+    if let (V8, Some(narrow)) = (kernel, narrow) {
+        let (line, initramfs) = lines(narrow);
+        let _ = writeln!(out, "# in 32-bit mode: arm_64bit=0\n# {line}\n# {initramfs}");
+    }
     if family.filter == "pi5" && !facts.pi5_tree {
         *out += "# no device tree for it is here: the firmware has one of its own, and is not to look\n";
         *out += "os_check=0\n";
