@@ -68,6 +68,7 @@ const fn program(package: &'static str, name: &'static str, target: Target) -> P
 
 pub(crate) const INIT: Program = program("pivot", "init", Target::Device(DEVICE));
 pub(crate) const INIT_ARMV6: Program = program("pivot", "init", Target::Device(ARMV6));
+pub(crate) const BOOTSEL: Program = program("bootsel-tool", "bootsel", Target::DeviceStd(DEVICE));
 pub(crate) const WITNESS: Program = program("witness", "witness", Target::DeviceStd(DEVICE));
 /// The one that every kernel runs, 64-bit ones too.
 pub(crate) const WITNESS_ARMV6: Program = program("witness", "witness", Target::DeviceStd(ARMV6));
@@ -184,9 +185,9 @@ impl Target {
     }
 }
 
-/// `cargo device`: init for every machine, where `pivot-image` looks for it.
+/// `cargo device`: init for every machine, where `pivot-image` looks for it, and the device's tool.
 pub(crate) fn build_device() -> Result<ExitCode> {
-    for program in [INIT, INIT_ARMV6] {
+    for program in [INIT, INIT_ARMV6, BOOTSEL] {
         println!("{}", program.shipped()?.display());
     }
     Ok(ExitCode::SUCCESS)

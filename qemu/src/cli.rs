@@ -20,7 +20,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Build an image, boot it under QEMU and show its console
     Boot(Boot),
-    /// Build init for every machine, AArch64 and ARMv6, and print where the programs are
+    /// Build the device's programs, init for AArch64 and ARMv6 and bootsel, and print where they are
     Device,
     /// Run the tests: 1 unit tests and lints, 2 as root on real mounts, 3 whole boots under QEMU
     Verify(Verify),

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::tidy;
 use super::{Note, Step};
 use crate::cargo::{
-    self, INIT, INIT_ARMV6, Library, Program, WITNESS, WITNESS_ARMV6, cargo, workspace,
+    self, BOOTSEL, INIT, INIT_ARMV6, Library, Program, WITNESS, WITNESS_ARMV6, cargo, workspace,
 };
 use crate::elf::{self, Elf, Machine};
 use crate::tool;
@@ -18,10 +18,10 @@ use crate::tool;
 /// Of the stripped programs. 32-bit code is longer: file offsets and times take two registers, and ARMv6 has no
 /// instruction that loads a constant.
 const INIT_LIMIT: u64 = 80_000;
-const INIT_ARMV6_LIMIT: u64 = 102_000;
+const INIT_ARMV6_LIMIT: u64 = 96_000;
 /// Of the archive that the kernels of an image share, compressed, without early modules: for 64-bit kernels, for all.
 const INITRAMFS_LIMIT: u64 = 64_000;
-const INITRAMFS_BOTH_LIMIT: u64 = 102_000;
+const INITRAMFS_BOTH_LIMIT: u64 = 98_000;
 
 pub(super) fn steps() -> Vec<Step> {
     vec![
@@ -96,9 +96,10 @@ fn unit() -> Result<Note> {
     Ok(format!("{passed} tests"))
 }
 
-const DEVICE_PROGRAMS: [(Program, Machine); 4] = [
+const DEVICE_PROGRAMS: [(Program, Machine); 5] = [
     (INIT, Machine::Aarch64),
     (INIT_ARMV6, Machine::Arm),
+    (BOOTSEL, Machine::Aarch64),
     (WITNESS, Machine::Aarch64),
     (WITNESS_ARMV6, Machine::Arm),
 ];
