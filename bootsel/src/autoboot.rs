@@ -16,6 +16,24 @@ pub const BYTES: usize = 512;
 /// The firmware's partition numbers have six bits. (kernel: `drivers/watchdog/bcm2835_wdt.c`)
 pub const MAX_PARTITION: u8 = 63;
 
+/// A word of every bootcode.bin that knows `tryboot_a_b`. Measured in raspi-firmware, as [`IN_START`] is: 1.20220830
+/// has neither, 1.20240424 and 1.20260408 have both.
+pub const IN_BOOTCODE: &str = "tryboot_a_b";
+/// A word of every start*.elf that knows the filter `[tryboot]`.
+pub const IN_START: &str = "tryboot";
+
+/// Whether the word stands in a file of the firmware by itself: `tryboot.txt` is older than the filter `tryboot`.
+pub fn has_word(file: &[u8], word: &str) -> bool {
+    let text = |byte: u8| byte.is_ascii_alphanumeric() || b"._".contains(&byte);
+    let mut windows = file.windows(word.len().max(1)).enumerate();
+    windows.any(|(at, window)| {
+        let before = at.checked_sub(1).and_then(|at| file.get(at));
+        let after = file.get(at.saturating_add(word.len()));
+        let ends = [before, after].into_iter().flatten().all(|byte| !text(*byte));
+        ends && window == word.as_bytes()
+    })
+}
+
 /// What `autoboot.txt` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Autoboot {

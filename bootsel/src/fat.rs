@@ -118,11 +118,6 @@ impl Volume {
         })
     }
 
-    /// Bytes of a sector of the volume: 512 to 4096.
-    pub fn sector_bytes(&self) -> u64 {
-        self.sector
-    }
-
     /// 12, 16 or 32.
     pub fn bits(&self) -> u32 {
         self.bits

@@ -17,8 +17,6 @@ use crate::kernel::image::Kind;
 use crate::kernel::{Kernel, Look};
 use crate::tree::{hash_file, hex};
 
-/// What the firmware reads first on a boot partition.
-pub const CONFIG: &str = "config.txt";
 /// gzip's best; the firmware unpacks each level at the same speed.
 const LEVEL: u32 = 9;
 

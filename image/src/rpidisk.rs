@@ -147,10 +147,16 @@ impl rpifw::Volume for ImageVolume<'_> {
     }
 
     fn fat(&self) -> Fat {
-        match self.reader.kind {
-            Kind::Fat12 => Fat::Fat12,
-            Kind::Fat16 => Fat::Fat16,
-            Kind::Fat32 => Fat::Fat32,
+        self.reader.kind.into()
+    }
+}
+
+impl From<Kind> for Fat {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Fat12 => Self::Fat12,
+            Kind::Fat16 => Self::Fat16,
+            Kind::Fat32 => Self::Fat32,
         }
     }
 }

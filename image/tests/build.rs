@@ -15,7 +15,8 @@ use std::fs;
 use std::path::Path;
 
 use common::{
-    Project, RELEASE, as_user, assert_equal, output, partition, pivot_image, program, refusal,
+    Project, RELEASE, as_user, assert_equal, last_partition, output, partition, pivot_image,
+    program, refusal,
 };
 
 /// Start and length of the four partitions in MiB; the last is as long as it is.
@@ -183,8 +184,7 @@ fn data_partition_is_clean_and_owned_by_root() {
     fs::remove_dir_all(project.path("out")).unwrap();
     output(&mut as_user(&project, &project.build("out")));
     let (image, data) = (project.path("out/demo.img"), project.path("data"));
-    let mib = (fs::metadata(&image).unwrap().len() >> 20) - DATA - 1;
-    partition(&image, DATA, mib, &data);
+    last_partition(&image, DATA, &data);
     output(e2fsck.arg("-fn").arg(&data));
     let requests = [
         "ls -l /",

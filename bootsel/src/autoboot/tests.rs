@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use super::{Autoboot, BYTES, Error};
+use super::{Autoboot, BYTES, Error, has_word};
 use proptest::prelude::*;
 use std::{format, string::String, vec::Vec};
 
@@ -130,6 +130,23 @@ fn partitions_that_cannot_be() {
     assert_eq!(file.set(2, 64), Err(Error::Partition(64)));
     assert_eq!(file, Autoboot::new(2, 3).unwrap());
     assert_eq!(Autoboot::parse(b"boot_partition=2").unwrap().to_bytes(), Err(Error::Same(2)));
+}
+
+#[track_caller]
+fn word(file: &[u8], word: &str, expected: bool) {
+    assert_eq!(has_word(file, word), expected);
+}
+
+#[test]
+fn whole_words() {
+    word(b"x\0tryboot_a_b\0y", "tryboot_a_b", true);
+    word(b"tryboot", "tryboot", true);
+    word(b"\0[tryboot]\0", "tryboot", true);
+    word(b"\0tryboot.txt\0", "tryboot", false);
+    word(b"\0tryboot_a_b\0", "tryboot", false);
+    word(b"\0tryboot.txt\0tryboot\0", "tryboot", true);
+    word(b"tryboo", "tryboot", false);
+    word(b"", "tryboot", false);
 }
 
 proptest! {

@@ -120,7 +120,7 @@ impl Shape {
 
     fn open(self, disk: &Disk) -> Volume {
         let volume = Volume::open(START, self.bytes(), &mut disk.reader()).unwrap();
-        assert_eq!((volume.bits(), volume.sector_bytes()), (self.bits, self.sector));
+        assert_eq!((volume.bits(), volume.sector), (self.bits, self.sector));
         volume
     }
 

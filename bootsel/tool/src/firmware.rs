@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Whether the firmware is shown to know `tryboot_a_b`.
 
-use bootsel::Slot;
+use bootsel::{Slot, autoboot};
 
 use crate::disk::Disk;
 use crate::root::Root;
@@ -38,50 +38,21 @@ pub(crate) fn knows_tryboot(root: &Root, disk: &Disk, slot: Slot) -> Result<(), 
 }
 
 fn in_files(disk: &Disk, slot: Slot) -> Result<(), String> {
-    let partitions =
-        [(&disk.bootsel, "bootcode.bin", "tryboot_a_b"), (disk.slot(slot), "start.elf", "tryboot")];
-    for (partition, name, token) in partitions {
+    let partitions = [
+        (&disk.bootsel, "bootcode.bin", autoboot::IN_BOOTCODE),
+        (disk.slot(slot), "start.elf", autoboot::IN_START),
+    ];
+    for (partition, name, word) in partitions {
         let read = || {
             let area = partition.open()?;
             let volume = area.volume()?;
             area.content(&volume, name, FILE)
         };
         match read().map_err(|why| why.to_string())? {
-            Some(bytes) if has_token(&bytes, token) => {}
-            Some(_) => return Err(format!("{name} does not know the word {token}")),
+            Some(bytes) if autoboot::has_word(&bytes, word) => {}
+            Some(_) => return Err(format!("{name} does not know the word {word}")),
             None => return Err(format!("there is no {name}")),
         }
     }
     Ok(())
-}
-
-/// Whether the word stands there by itself: `tryboot.txt` is older than the filter `tryboot`.
-fn has_token(bytes: &[u8], token: &str) -> bool {
-    let text = |byte: u8| byte.is_ascii_alphanumeric() || b"._".contains(&byte);
-    let mut windows = bytes.windows(token.len()).enumerate();
-    windows.any(|(at, window)| {
-        let before = at.checked_sub(1).and_then(|at| bytes.get(at));
-        let after = bytes.get(at.saturating_add(token.len()));
-        let ends = [before, after].into_iter().flatten().all(|byte| !text(*byte));
-        ends && window == token.as_bytes()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::has_token;
-
-    #[track_caller]
-    fn check(bytes: &[u8], token: &str, expected: bool) {
-        assert_eq!(has_token(bytes, token), expected);
-    }
-
-    #[test]
-    fn tokens() {
-        check(b"x\0tryboot_a_b\0y", "tryboot_a_b", true);
-        check(b"\0tryboot.txt\0", "tryboot", false);
-        check(b"\0tryboot_a_b\0", "tryboot", false);
-        check(b"tryboot", "tryboot", true);
-        check(b"tryboo", "tryboot", false);
-    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use bootsel::autoboot::{self, Autoboot};
+use rpifw::partition::{BOOTCODE, CONFIG};
 
 use super::plan::Planned;
 use crate::config::Config;
@@ -12,7 +13,7 @@ use crate::disk::{NAMES, SLOT_LABEL};
 use crate::fat::{Content, Kind, Volume};
 use crate::identity::Identity;
 use crate::progress::{Progress, size};
-use crate::rpi::{self, check, config_txt, dtb, firmware::Firmware};
+use crate::rpi::{check, config_txt, dtb, firmware::Firmware};
 use crate::slot;
 
 /// Partitions of slot a and slot b.
@@ -30,9 +31,10 @@ pub(super) fn slot(
     firmware: Option<&Firmware>,
 ) -> Result<Volume> {
     let mut files = Vec::new();
+    let trees = if config.rpi.is_some() { dtb::trees(&by_file(kernels))? } else { Vec::new() };
     if config.rpi.is_some() {
-        let text = config_text(config, kernels, firmware)?;
-        files.push((rpi::CONFIG.to_owned(), Content::Bytes(text.into_bytes())));
+        let text = config_text(config, kernels, firmware, &trees);
+        files.push((CONFIG.to_owned(), Content::Bytes(text.into_bytes())));
     }
     files.push((slot::CMDLINE.to_owned(), Content::Bytes(format!("{cmdline}\n").into_bytes())));
     files.push((slot::KERNELS.to_owned(), slot::kernels_txt(kernels.iter().map(|k| &k.names))));
@@ -43,7 +45,7 @@ pub(super) fn slot(
     }
     if config.rpi.is_some() {
         files.extend(firmware.iter().flat_map(|firmware| firmware.files.iter().cloned()));
-        files.extend(dtb::trees(&by_file(kernels))?);
+        files.extend(trees);
         let more = firmware.map_or(&[][..], |firmware| &firmware.overlays);
         files.extend(dtb::overlays(&by_file(kernels), more)?);
     }
@@ -68,16 +70,16 @@ fn config_text(
     config: &Config,
     kernels: &[Planned],
     firmware: Option<&Firmware>,
-) -> Result<String> {
+    trees: &[(String, Content)],
+) -> String {
     let files: BTreeSet<_> = kernels.iter().filter_map(|planned| planned.file).collect();
-    let trees = dtb::trees(&by_file(kernels))?;
-    Ok(config_txt::text(&config_txt::Facts {
+    config_txt::text(&config_txt::Facts {
         revision: config.revision.id.as_str(),
         kernels: &files,
         watchdog: firmware.is_some_and(|firmware| firmware.watchdog),
         pi5_tree: trees.iter().any(|(name, _)| name.starts_with("bcm2712")),
         lines: config.rpi.as_ref().map_or(&[][..], |rpi| &rpi.config),
-    }))
+    })
 }
 
 /// What a person may want to leave out.
@@ -105,9 +107,9 @@ pub(super) fn bootsel(
         let autoboot = Autoboot::new(SLOTS[0], SLOTS[1])?.to_bytes()?;
         files.push((autoboot::NAME.to_owned(), Content::Bytes(autoboot.to_vec())));
         // without it firmware up to the Pi 3 passes the partition by
-        files.push((rpi::CONFIG.to_owned(), Content::Bytes(Vec::new())));
+        files.push((CONFIG.to_owned(), Content::Bytes(Vec::new())));
         let bootcode = firmware.and_then(|firmware| firmware.bootcode.clone());
-        let name = rpi::firmware::BOOTCODE.to_owned();
+        let name = BOOTCODE.to_owned();
         files.extend(bootcode.map(|bytes| (name, Content::Bytes(bytes))));
     }
     Ok(Volume {

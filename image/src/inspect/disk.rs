@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use bootsel::ptable::{gpt, mbr};
 use bootsel::{autoboot, manifest};
+use rpifw::partition::{BOOTCODE, CONFIG};
 use serde::Serialize;
 
 use super::Listing;
@@ -16,8 +17,7 @@ use crate::fat::{
     SECTOR,
     read::{Found, Reader},
 };
-use crate::rpi::CONFIG;
-use crate::rpi::firmware::{BOOTCODE, IN_SLOT};
+use crate::rpi::firmware::IN_SLOT;
 use crate::slot;
 use crate::tree::hex;
 

@@ -90,8 +90,7 @@ pub(super) fn bootcode(subject: &Subject<'_>) -> Vec<Fault> {
     found.map(|(number, _)| (file(number, BOOTCODE), what.to_owned())).collect()
 }
 
-/// Measured in raspi-firmware: 1.20220830 has neither, 1.20240424 and 1.20260408 have both. bootcode.bin reads
-/// `tryboot_a_b`, start*.elf the filter `tryboot`; "tryboot.txt" is in all of them.
+/// The words by which the firmware shows that it can try a slot.
 pub(super) fn token(subject: &Subject<'_>) -> Vec<Fault> {
     let volumes = [1, SLOTS[0], SLOTS[1]];
     let volumes = volumes.into_iter().filter_map(|n| Some((n, subject.disk.fat(n)?)));
@@ -100,12 +99,12 @@ pub(super) fn token(subject: &Subject<'_>) -> Vec<Fault> {
         for found in volume.files() {
             let name = found.path.to_ascii_lowercase();
             let token = match () {
-                () if name == BOOTCODE => "tryboot_a_b",
-                () if name.starts_with("start") && name.ends_with(".elf") => "tryboot",
+                () if name == BOOTCODE => autoboot::IN_BOOTCODE,
+                () if name.starts_with("start") && name.ends_with(".elf") => autoboot::IN_START,
                 () => continue,
             };
             let known = match volume.read(&found.path) {
-                Ok(bytes) => has_token(&bytes.unwrap_or_default(), token),
+                Ok(bytes) => autoboot::has_word(&bytes.unwrap_or_default(), token),
                 Err(_) => continue,
             };
             if !known {
@@ -115,18 +114,6 @@ pub(super) fn token(subject: &Subject<'_>) -> Vec<Fault> {
         }
     }
     faults
-}
-
-/// The whole string, and not as the beginning of another.
-fn has_token(bytes: &[u8], token: &str) -> bool {
-    let text = |byte: u8| byte.is_ascii_alphanumeric() || b"._".contains(&byte);
-    let mut windows = bytes.windows(token.len()).enumerate();
-    windows.any(|(at, window)| {
-        let before = at.checked_sub(1).and_then(|at| bytes.get(at));
-        let after = bytes.get(at + token.len());
-        let ends = [before, after].into_iter().flatten().all(|byte| !text(*byte));
-        ends && window == token.as_bytes()
-    })
 }
 
 /// Files of the firmware that the boards which boot would miss.
@@ -150,25 +137,4 @@ pub(super) fn firmware(subject: &Subject<'_>) -> Vec<Fault> {
         (at, format!("is missing: for {} the image is for emulation only", boards.join(" ")))
     };
     missing.into_iter().map(fault).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::has_token;
-
-    #[track_caller]
-    fn check(bytes: &[u8], token: &str, expected: bool) {
-        assert_eq!(has_token(bytes, token), expected);
-    }
-
-    #[test]
-    fn whole_words() {
-        check(b"x\0tryboot_a_b\0y", "tryboot_a_b", true);
-        check(b"tryboot", "tryboot", true);
-        check(b"\0[tryboot]\0", "tryboot", true);
-        check(b"\0tryboot.txt\0", "tryboot", false);
-        check(b"\0tryboot_a_b\0", "tryboot", false);
-        check(b"\0tryboot.txt\0tryboot\0", "tryboot", true);
-        check(b"", "tryboot", false);
-    }
 }

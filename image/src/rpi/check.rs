@@ -5,7 +5,7 @@ use anyhow::{Result, bail, ensure};
 use rpifw::{BOARDS, Board, Disk, Fat, Start, Table};
 
 use crate::config::{KernelFile, Rpi};
-use crate::fat::{Content, Kind, Volume};
+use crate::fat::{Content, Volume};
 use crate::slot::INITRAMFS;
 
 /// Volumes that are not written yet.
@@ -56,11 +56,7 @@ impl rpifw::Volume for View<'_> {
     }
 
     fn fat(&self) -> Fat {
-        match self.0.kind {
-            Kind::Fat12 => Fat::Fat12,
-            Kind::Fat16 => Fat::Fat16,
-            Kind::Fat32 => Fat::Fat32,
-        }
+        self.0.kind.into()
     }
 }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use rpifw::partition::BOOTCODE;
 
 use crate::config::Variant;
 use crate::deb;
@@ -15,8 +16,6 @@ use crate::fat::Content;
 const IN_PACKAGE: &str = "usr/lib/raspi-firmware";
 /// The terms under which the files may be passed on want to be passed on with them.
 const LICENCES: [&str; 2] = ["LICENCE.broadcom", "usr/share/doc/raspi-firmware/copyright"];
-/// Loaded by the boot ROM up to Pi 3.
-pub const BOOTCODE: &str = "bootcode.bin";
 /// Of a slot: what is loaded next, up to Pi 3 and on a Pi 4; a Pi 5 has it in its EEPROM.
 pub const IN_SLOT: [&str; 4] = ["start.elf", "fixup.dat", "start4.elf", "fixup4.dat"];
 /// What firmware knows, as it is in the files: a word between zero bytes.

@@ -221,6 +221,12 @@ pub(crate) fn partition(image: &Path, start_mib: u64, mib: u64, to: &Path) {
     fs::write(to, bytes).unwrap();
 }
 
+/// The last partition of an image, which begins at `start_mib`, as a file of its own: a MiB is free behind it.
+pub(crate) fn last_partition(image: &Path, start_mib: u64, to: &Path) {
+    let mib = (fs::metadata(image).unwrap().len() >> 20) - start_mib - 1;
+    partition(image, start_mib, mib, to);
+}
+
 /// Compares two files by their content and says which differ.
 #[track_caller]
 pub(crate) fn assert_equal(one: &Path, two: &Path) {

@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::pi::{self, CONFIG, KERNELS};
-use common::{Project, assert_equal, output, partition, pivot_image, program};
+use common::{Project, assert_equal, last_partition, output, partition, pivot_image, program};
 
 /// Where the slots begin.
 const SLOTS: [u64; 2] = [33, 161];
@@ -90,8 +90,7 @@ fn partitions_are_clean() {
         partition(&image, start, mib, &part);
         output(program("fsck.fat", "dosfstools").unwrap().arg("-n").arg(&part));
     }
-    let mib = (fs::metadata(&image).unwrap().len() >> 20) - DATA - 1;
-    partition(&image, DATA, mib, &part);
+    last_partition(&image, DATA, &part);
     output(e2fsck.arg("-fn").arg(&part));
 }
 
