@@ -59,6 +59,9 @@ impl Mirrors {
     }
 }
 
+/// Said where a mirror does not have all lists.
+pub(crate) const PARTLY: &str = "package lists: going on with those that could be had";
+
 /// A package as the signed lists describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Package {
@@ -98,10 +101,12 @@ impl Apt {
                 "Package: qemu-*\nPin: release n=bookworm-backports\nPin-Priority: 990\n",
             );
         }
-        let mut sources = source(&mirrors.main, &suites, "main", "");
+        // Of other architectures nothing is installed here, and each list more is one more that a mirror can have wrong.
+        let native = format!("Architectures: {}\n", native()?);
+        let mut sources = source(&mirrors.main, &suites, "main", &native);
         if let Some(security) = &mirrors.security {
             // Debian's libraries of a stable release may come from there; a -dev package must fit them.
-            sources.push_str(&source(security, &format!("{codename}-security"), "main", ""));
+            sources.push_str(&source(security, &format!("{codename}-security"), "main", &native));
         }
         Self::write(directory, &sources, &preferences)
     }
@@ -112,8 +117,7 @@ impl Apt {
             fs::create_dir_all(directory.join(inner)).with_context(cannot)?;
         }
         let here = directory.display();
-        let native = tool::run(tool::command("dpkg").arg("--print-architecture"))?;
-        let native = native.trim();
+        let native = native()?;
         let configuration = format!(
             "Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts \"{here}/sources.list.d\";\n\
              Dir::Etc::preferences \"{here}/preferences\";\nDir::Etc::preferencesparts \"/dev/null\";\n\
@@ -125,7 +129,12 @@ impl Apt {
         let list = directory.join("sources.list.d/debian.sources");
         if fs::read_to_string(&list).is_ok_and(|old| old != sources) {
             // Lists of other sources are not fresh, however young they are.
-            fs::remove_file(directory.join(UPDATED)).with_context(cannot)?;
+            match fs::remove_file(directory.join(UPDATED)) {
+                Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(why).with_context(cannot);
+                }
+                _ => {}
+            }
         }
         fs::write(list, sources).with_context(cannot)?;
         fs::write(directory.join("preferences"), preferences).with_context(cannot)?;
@@ -154,7 +163,14 @@ impl Apt {
         if age.is_ok_and(|age| age < FRESH) {
             return Ok(());
         }
-        progress::step("package lists", || tool::run(self.command("apt-get").arg("update")))?;
+        let mut update = self.command("apt-get");
+        update.args(["-o", "Acquire::Retries=3", "update"]);
+        if let Err(why) = progress::step("package lists", || tool::run(&mut update)) {
+            // A mirror that is just being filled has some lists that do not fit their signatures: apt leaves those out.
+            // What cannot be had because of it is named where it is asked for, and the next run asks anew.
+            progress::note(&format!("{PARTLY}: {}", tool::tail(&format!("{why:#}"), 4)));
+            return Ok(());
+        }
         fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))
     }
 
@@ -186,6 +202,12 @@ impl Apt {
         fs::rename(&from, &to).with_context(|| format!("cannot write {}", to.display()))?;
         Ok(to)
     }
+}
+
+/// This machine's architecture, as Debian calls it.
+fn native() -> Result<String> {
+    let native = tool::run(tool::command("dpkg").arg("--print-architecture"))?;
+    Ok(native.trim().to_owned())
 }
 
 /// A paragraph of sources.list(5); `more` are whole lines.

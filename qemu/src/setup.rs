@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::apt::{Apt, Mirrors};
+use crate::apt::{Apt, Mirrors, PARTLY};
 use crate::cargo::{self, DEVICE};
 use crate::{progress, tool};
 
@@ -148,17 +148,18 @@ fn install_packages(missing: &[Package]) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let apt = Apt::for_host(directory.path(), &Mirrors::of_this_machine()?, &codename)?;
     let names = missing.iter().map(|package| package.name);
-    let steps: [Vec<&str>; 2] = [
-        vec!["update"],
-        ["install", "--yes", "--no-install-recommends"].into_iter().chain(names).collect(),
-    ];
-    for words in steps {
+    let run = |words: &[&str]| {
         let mut command = tool::as_root("env");
         command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-c"]);
         command.arg(apt.configuration()).args(words);
         progress::note(&format!("$ {}", tool::shown(&command)));
-        tool::show(&mut command)?;
+        tool::show(&mut command)
+    };
+    if let Err(why) = run(&["-o", "Acquire::Retries=3", "update"]) {
+        progress::note(&format!("{PARTLY}: {why:#}"));
     }
+    let install = ["install", "--yes", "--no-install-recommends"].into_iter().chain(names);
+    run(&install.collect::<Vec<_>>())?;
     // What is in it is root's now.
     tool::run(tool::as_root("rm").arg("-rf").arg(directory.path()))?;
     match missing.iter().find(|package| !package.is_there()) {
