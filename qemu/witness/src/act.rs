@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::unistd::sync;
+use witness::report::Ran;
 
 /// The kernel command line.
 #[derive(Debug)]
@@ -43,6 +45,41 @@ pub(crate) fn write(words: &Words) -> BTreeMap<&str, String> {
 
 pub(crate) fn read(words: &Words) -> BTreeMap<&str, Option<String>> {
     words.values("read").map(|path| (path, fs::read_to_string(path).ok())).collect()
+}
+
+/// Runs the programs that are asked for, one after the other.
+pub(crate) fn run(words: &Words) -> Vec<Ran> {
+    words.values("run").map(run_one).collect()
+}
+
+/// What is to be run when everything is reported, `witness.last=`.
+pub(crate) fn last(words: &Words) -> Option<&str> {
+    words.values("last").next()
+}
+
+/// A program and its arguments, separated by commas: the command line's words have no spaces.
+pub(crate) fn run_one(words: &str) -> Ran {
+    let words: Vec<String> = words.split(',').map(str::to_owned).collect();
+    let (program, arguments) = words.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+    let mut command = Command::new(program);
+    // The kernel gives its init none.
+    command.args(arguments).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let output = command.output();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    match output {
+        Ok(output) => Ran {
+            command: words,
+            status: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        },
+        Err(why) => Ran { command: words, stderr: why.to_string(), ..Ran::default() },
+    }
+}
+
+/// A kernel panic, by its own means (Documentation/admin-guide/sysrq.rst).
+pub(crate) fn panic() -> io::Result<()> {
+    fs::write("/proc/sysrq-trigger", "c")
 }
 
 /// `ok` or the reason.

@@ -5,6 +5,9 @@
 //! |---|---|
 //! | `witness.write=PATH` | writes the boot id into PATH before it reports |
 //! | `witness.read=PATH` | reports the content of PATH |
+//! | `witness.run=PROGRAM,WORD,...` | runs it and reports its status and what it wrote |
+//! | `witness.last=PROGRAM,WORD,...` | runs it after the report, with the disks still writable: for what restarts |
+//! | `witness.panic` | makes the kernel panic after the report, likewise |
 //! | `witness.feed` | takes the watchdog over and feeds it for 20 s before it powers off |
 //! | `witness.hang` | does not power off and does not feed: the watchdog must reset |
 //! | `witness.reboot` | restarts instead of powering off |
@@ -75,6 +78,7 @@ fn run() -> io::Result<()> {
     let words = act::Words::read()?;
     channel.send("written", act::write(&words))?;
     report(&mut channel, &words)?;
+    channel.send("ran", act::run(&words))?;
     if words.has("feed") {
         act::feed(20)?;
     }
@@ -82,12 +86,28 @@ fn run() -> io::Result<()> {
         channel.send("complete", true)?;
         act::hang();
     }
+    let last = act::last(&words);
+    if last.is_some() || words.has("panic") {
+        channel.send("initramfs", collect::initramfs())?;
+        channel.send("complete", true)?;
+        return end_with(last);
+    }
     channel.send("remounted", act::remount_read_only())?;
     channel.send("initramfs", collect::initramfs())?;
     channel.send("complete", true)?;
     if words.has("reboot") {
         act::restart();
     }
+    act::power_off();
+    Ok(())
+}
+
+/// What ends the system by itself; where it does not, the console has why.
+fn end_with(last: Option<&str>) -> io::Result<()> {
+    let Some(last) = last else { return act::panic() };
+    let ran = act::run_one(last);
+    writeln!(io::stderr(), "witness: {last} ended: {:?} {}{}", ran.status, ran.stdout, ran.stderr)?;
+    act::remount_read_only();
     act::power_off();
     Ok(())
 }

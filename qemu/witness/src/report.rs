@@ -49,12 +49,28 @@ pub struct Report {
     pub written: BTreeMap<String, String>,
     /// Each `witness.read=PATH`: the content, or `None`.
     pub read: BTreeMap<String, Option<String>>,
+    /// Each `witness.run=WORDS`, in their order.
+    #[serde(default)]
+    pub ran: Vec<Ran>,
     /// What happened to the mounts at the end: `ok` or the reason.
     pub remounted: BTreeMap<String, String>,
     /// What is left in the initramfs, paths relative to its root; `None` where it was not looked at.
     pub initramfs: Option<Vec<String>>,
     /// Sent last. A run without it failed.
     pub complete: bool,
+}
+
+/// A program that was run.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Ran {
+    /// Its words.
+    pub command: Vec<String>,
+    /// Its exit status; `None` where a signal ended it or it could not be started.
+    pub status: Option<i32>,
+    /// What it wrote.
+    pub stdout: String,
+    /// Likewise; or why it could not be started.
+    pub stderr: String,
 }
 
 /// One line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
