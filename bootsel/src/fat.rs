@@ -49,6 +49,8 @@ pub struct Volume {
 pub struct File {
     /// Its length.
     pub bytes: u32,
+    /// Offset on the disk of the block of the directory that says so.
+    pub entry: u64,
     first: u32,
 }
 
@@ -137,12 +139,13 @@ impl Volume {
         }
         loop {
             let mut block = [0; BLOCK];
-            read(self.start.saturating_add(place), &mut block).map_err(Error::Read)?;
+            let at = self.start.saturating_add(place);
+            read(at, &mut block).map_err(Error::Read)?;
             for entry in block.as_chunks::<ENTRY>().0 {
                 match search.look(entry) {
                     name::Found::No => {}
                     name::Found::End => return Ok(None),
-                    name::Found::File(file) => return Ok(Some(file)),
+                    name::Found::File(file) => return Ok(Some(File { entry: at, ..file })),
                 }
             }
             seen = seen.saturating_add(BLOCK as u64);

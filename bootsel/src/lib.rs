@@ -13,8 +13,10 @@ extern crate alloc;
 extern crate std;
 
 pub mod autoboot;
+pub mod board;
 pub mod bundle;
 pub mod choose;
+pub mod eeprom;
 pub mod fat;
 pub mod log;
 pub mod manifest;

@@ -15,10 +15,21 @@ use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 /// `IOCTL_MBOX_PROPERTY`, `_IOWR(100, 0, char *)`: its number holds the size of a pointer.
 const PROPERTY: Opcode = opcode::read_write::<*mut c_char>(100, 0);
 
+// `include/soc/bcm2835/raspberrypi-firmware.h` of the Raspberry Pi kernels
+/// `RPI_FIRMWARE_GET_FIRMWARE_REVISION`
+const GET_FIRMWARE_REVISION: u32 = 0x0000_0001;
+/// `RPI_FIRMWARE_GET_BOARD_REVISION`
+const GET_BOARD_REVISION: u32 = 0x0001_0002;
+/// `RPI_FIRMWARE_GET_BOARD_SERIAL`
+const GET_BOARD_SERIAL: u32 = 0x0001_0004;
 /// `RPI_FIRMWARE_GET_REBOOT_FLAGS`
 const GET_REBOOT_FLAGS: u32 = 0x0003_0064;
 /// `RPI_FIRMWARE_SET_REBOOT_FLAGS`
 const SET_REBOOT_FLAGS: u32 = 0x0003_8064;
+/// `GET_GENCMD_RESULT` (Raspberry Pi utilities, `vcgencmd.c`)
+const GET_GENCMD_RESULT: u32 = 0x0003_0080;
+/// `GET_RSTS`, in the list of tags that `/dev/vcio_ab` lets pass
+const GET_RSTS: u32 = 0x0004_0011;
 
 /// The bit of the reboot flags that makes the next boot a trial.
 pub const TRYBOOT: u32 = 1;
@@ -27,51 +38,192 @@ pub const TRYBOOT: u32 = 1;
 const REQUEST: u32 = 0;
 const ANSWERED: u32 = 1 << 31;
 
-/// A message with one tag whose value is one word, its bytes and those of the value.
-type Message = [u32; 7];
-const BYTES: u32 = 28;
-const VALUE_BYTES: u32 = 4;
-const _: () = assert!(size_of::<Message>() == 28);
+/// A message with one tag, whose value has `N` words.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Message<const N: usize> {
+    bytes: u32,
+    status: u32,
+    tag: u32,
+    value_bytes: u32,
+    answer: u32,
+    value: [u32; N],
+    end: u32,
+}
+const _: () = assert!(size_of::<Message<1>>() == 28 && size_of::<Message<2>>() == 32);
+
+/// Room for a command and for its output, as `vcgencmd` has it. A bootloader's configuration has at most 4076 bytes.
+/// (rpi-eeprom-config: `MAX_FILE_SIZE`)
+const TEXT_BYTES: usize = 4096;
+/// The same for the message, whose error code `vcgencmd` does not count.
+const TEXT: u32 = 4096;
+
+/// The message of [`gencmd`].
+#[repr(C)]
+struct Command {
+    bytes: u32,
+    status: u32,
+    tag: u32,
+    value_bytes: u32,
+    answer: u32,
+    error: u32,
+    text: [u8; TEXT_BYTES],
+    end: u32,
+}
+const _: () = assert!(size_of::<Command>() == 28 + TEXT_BYTES && TEXT_BYTES == TEXT as usize);
+
+/// When the firmware in `start.elf` was built, in seconds since 1970.
+///
+/// # Errors
+/// Where the firmware does not know the property, or the device is another one.
+pub fn firmware_revision(vcio: BorrowedFd<'_>) -> Result<u32, Error> {
+    word(vcio, GET_FIRMWARE_REVISION, 0)
+}
+
+/// The board's revision code.
+///
+/// # Errors
+/// As [`firmware_revision`].
+pub fn board_revision(vcio: BorrowedFd<'_>) -> Result<u32, Error> {
+    word(vcio, GET_BOARD_REVISION, 0)
+}
+
+/// The board's serial number.
+///
+/// # Errors
+/// As [`firmware_revision`].
+pub fn board_serial(vcio: BorrowedFd<'_>) -> Result<u64, Error> {
+    let [low, high] = property(vcio, GET_BOARD_SERIAL, [0; 2])?;
+    Ok(u64::from(high) << 32 | u64::from(low))
+}
+
+/// The register `PM_RSTS` as it was when the firmware began: why the machine was reset.
+///
+/// # Errors
+/// As [`firmware_revision`].
+pub fn rsts(vcio: BorrowedFd<'_>) -> Result<u32, Error> {
+    word(vcio, GET_RSTS, 0)
+}
 
 /// The reboot flags as they are.
 ///
 /// # Errors
-/// Where the firmware does not know them, or the device is another one.
+/// As [`firmware_revision`].
 pub fn reboot_flags(vcio: BorrowedFd<'_>) -> Result<u32, Error> {
-    property(vcio, GET_REBOOT_FLAGS, 0)
+    word(vcio, GET_REBOOT_FLAGS, 0)
 }
 
 /// Sets all reboot flags. What the firmware made of it is to be read back: older ones answer and do nothing.
 ///
 /// # Errors
-/// As [`reboot_flags`].
+/// As [`firmware_revision`].
 pub fn set_reboot_flags(vcio: BorrowedFd<'_>, flags: u32) -> Result<(), Error> {
-    property(vcio, SET_REBOOT_FLAGS, flags).map(drop)
+    word(vcio, SET_REBOOT_FLAGS, flags).map(drop)
 }
 
-fn property(vcio: BorrowedFd<'_>, tag: u32, value: u32) -> Result<u32, Error> {
+/// What the firmware says to a command: what `vcgencmd` prints.
+///
+/// # Errors
+/// As [`firmware_revision`], for a command that has a NUL or is too long, and for an output that is.
+pub fn gencmd(vcio: BorrowedFd<'_>, command: &str) -> Result<Output, Error> {
+    let mut message = encode_command(command).ok_or(Error::Command)?;
+    // SAFETY: the driver reads the number of bytes in the first word, and writes as many: those of a `Command`.
+    let call = unsafe { Updater::<PROPERTY, Command>::new(&mut message) };
+    // SAFETY: the argument is a message as the opcode reads and writes it, and outlives the call.
+    let done = unsafe { ioctl(vcio, call) };
+    done.map_err(|why| Error::Call(GET_GENCMD_RESULT, why))?;
+    decode_command(&message)
+}
+
+/// The output of a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    text: [u8; TEXT_BYTES],
+    length: usize,
+}
+
+impl Output {
+    /// Without the NUL at its end.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.text.get(..self.length).unwrap_or_default()
+    }
+}
+
+fn word(vcio: BorrowedFd<'_>, tag: u32, value: u32) -> Result<u32, Error> {
+    property(vcio, tag, [value]).map(|[value]| value)
+}
+
+fn property<const N: usize>(
+    vcio: BorrowedFd<'_>,
+    tag: u32,
+    value: [u32; N],
+) -> Result<[u32; N], Error> {
     let mut message = encode(tag, value);
     // SAFETY: the driver reads the number of bytes in the first word, and writes as many: those of a `Message`.
-    let call = unsafe { Updater::<PROPERTY, Message>::new(&mut message) };
+    let call = unsafe { Updater::<PROPERTY, Message<N>>::new(&mut message) };
     // SAFETY: the argument is a message as the opcode reads and writes it, and outlives the call.
     let done = unsafe { ioctl(vcio, call) };
     done.map_err(|why| Error::Call(tag, why))?;
     decode(tag, &message)
 }
 
-fn encode(tag: u32, value: u32) -> Message {
-    [BYTES, REQUEST, tag, VALUE_BYTES, REQUEST, value, 0]
+#[expect(clippy::cast_possible_truncation, reason = "a message has a few words")]
+const fn value_bytes<const N: usize>() -> u32 {
+    size_of::<[u32; N]>() as u32
 }
 
-fn decode(asked: u32, message: &Message) -> Result<u32, Error> {
-    let [_, status, tag, _, answer, value, _] = *message;
-    if status != ANSWERED {
-        return Err(Error::Status(asked, status));
+fn encode<const N: usize>(tag: u32, value: [u32; N]) -> Message<N> {
+    let value_bytes = const { value_bytes::<N>() };
+    let bytes = value_bytes + 24;
+    Message { bytes, status: REQUEST, tag, value_bytes, answer: REQUEST, value, end: 0 }
+}
+
+fn decode<const N: usize>(asked: u32, message: &Message<N>) -> Result<[u32; N], Error> {
+    if message.status != ANSWERED {
+        return Err(Error::Status(asked, message.status));
     }
-    if tag != asked || answer != ANSWERED | VALUE_BYTES {
-        return Err(Error::Answer(asked, answer));
+    if message.tag != asked || message.answer != ANSWERED | const { value_bytes::<N>() } {
+        return Err(Error::Answer(asked, message.answer));
     }
-    Ok(value)
+    Ok(message.value)
+}
+
+/// `None` for what could not be told from the end of the text.
+fn encode_command(command: &str) -> Option<Command> {
+    let mut text = [0; TEXT_BYTES];
+    if command.contains('\0') || command.len() >= TEXT_BYTES {
+        return None;
+    }
+    for (to, from) in text.iter_mut().zip(command.bytes()) {
+        *to = from;
+    }
+    Some(Command {
+        bytes: TEXT + 28,
+        status: REQUEST,
+        tag: GET_GENCMD_RESULT,
+        value_bytes: TEXT,
+        answer: REQUEST,
+        error: 0,
+        text,
+        end: 0,
+    })
+}
+
+fn decode_command(message: &Command) -> Result<Output, Error> {
+    const TAG: u32 = GET_GENCMD_RESULT;
+    if message.status != ANSWERED {
+        return Err(Error::Status(TAG, message.status));
+    }
+    // its length is not documented
+    if message.tag != TAG || message.answer & ANSWERED == 0 {
+        return Err(Error::Answer(TAG, message.answer));
+    }
+    if message.error != 0 {
+        return Err(Error::Failed(TAG, message.error));
+    }
+    let text = message.text;
+    let length = text.iter().position(|byte| *byte == 0).ok_or(Error::Output(TAG))?;
+    Ok(Output { text, length })
 }
 
 /// Why a property could not be had; each with its tag.
@@ -83,6 +235,12 @@ pub enum Error {
     Status(u32, u32),
     /// The code of the tag: the firmware does not know it, or its value has another length.
     Answer(u32, u32),
+    /// The command's own error code.
+    Failed(u32, u32),
+    /// Its output does not end where its room does: what there is of it may be cut off.
+    Output(u32),
+    /// The command cannot be sent.
+    Command,
 }
 
 impl fmt::Display for Error {
@@ -95,6 +253,13 @@ impl fmt::Display for Error {
             Self::Answer(tag, code) => {
                 write!(f, "firmware property {tag:#010x}: not known, answer {code:#010x}")
             }
+            Self::Failed(tag, code) => {
+                write!(f, "firmware property {tag:#010x}: the command failed with code {code}")
+            }
+            Self::Output(tag) => {
+                write!(f, "firmware property {tag:#010x}: more output than {TEXT_BYTES} bytes")
+            }
+            Self::Command => f.write_str("firmware command: too long, or with a nul in it"),
         }
     }
 }
@@ -102,65 +267,4 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use super::*;
-    use std::string::ToString;
-
-    /// The buffer in its bytes, as the driver hands it to the firmware.
-    fn bytes(message: &Message) -> [u8; 28] {
-        let mut bytes = [0; 28];
-        for (to, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(message) {
-            *to = word.to_le_bytes();
-        }
-        bytes
-    }
-
-    #[test]
-    fn ioctl_number() {
-        let expected = if size_of::<usize>() == 8 { 0xc008_6400 } else { 0xc004_6400_u64 };
-        assert_eq!(u64::from(PROPERTY), expected);
-    }
-
-    #[test]
-    fn requests() {
-        // vcmailbox(7): size, 0, tag, size of the value, 0, value, end
-        let set = *b"\x1c\0\0\0\0\0\0\0\x64\x80\x03\0\x04\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0";
-        assert_eq!(bytes(&encode(SET_REBOOT_FLAGS, TRYBOOT)), set);
-        let get = *b"\x1c\0\0\0\0\0\0\0\x64\0\x03\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-        assert_eq!(bytes(&encode(GET_REBOOT_FLAGS, 0)), get);
-    }
-
-    #[track_caller]
-    fn check(message: Message, expected: Result<u32, &str>) {
-        let got = decode(GET_REBOOT_FLAGS, &message).map_err(|why| why.to_string());
-        assert_eq!(got, expected.map_err(ToString::to_string));
-    }
-
-    #[test]
-    fn answers() {
-        const TAG: u32 = GET_REBOOT_FLAGS;
-        check([28, ANSWERED, TAG, 4, 0x8000_0004, 1, 0], Ok(1));
-        check([28, ANSWERED, TAG, 4, 0x8000_0004, 0, 0], Ok(0));
-        let refused = "firmware property 0x00030064: refused with status 0x80000001";
-        check([28, 0x8000_0001, TAG, 4, 0, 0, 0], Err(refused));
-        let silent = "firmware property 0x00030064: refused with status 0x00000000";
-        check(encode(TAG, 0), Err(silent));
-        let unknown = "firmware property 0x00030064: not known, answer 0x00000000";
-        check([28, ANSWERED, TAG, 4, 0, 0, 0], Err(unknown));
-        let long = "firmware property 0x00030064: not known, answer 0x80000008";
-        check([28, ANSWERED, TAG, 4, 0x8000_0008, 1, 0], Err(long));
-        let other = "firmware property 0x00030064: not known, answer 0x80000004";
-        check([28, ANSWERED, SET_REBOOT_FLAGS, 4, 0x8000_0004, 1, 0], Err(other));
-    }
-
-    #[test]
-    fn a_device_of_another_kind() {
-        use rustix::fd::AsFd;
-        use rustix::fs::{Mode, OFlags};
-        let null = rustix::fs::open("/dev/null", OFlags::RDONLY, Mode::empty()).unwrap();
-        let why = reboot_flags(null.as_fd()).unwrap_err();
-        assert_eq!(why, Error::Call(GET_REBOOT_FLAGS, Errno::NOTTY));
-    }
-}
+mod tests;

@@ -49,7 +49,7 @@ impl<'a> Search<'a> {
                 if file && (long || self.is_short(entry)) {
                     let cluster = u32::from(half(entry, 20)) << 16 | u32::from(half(entry, 26));
                     let bytes = u32::from(half(entry, 30)) << 16 | u32::from(half(entry, 28));
-                    return Found::File(File { bytes, first: cluster });
+                    return Found::File(File { bytes, entry: 0, first: cluster });
                 }
             }
         }
