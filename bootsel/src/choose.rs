@@ -2,8 +2,8 @@
 
 //! Which revision boots: the failure table as one pure function.
 
-use crate::{manifest::RevisionId, slot::Slot};
-use alloc::{format, string::String};
+use crate::{format, manifest::RevisionId, slot::Slot};
+use alloc::string::String;
 
 /// What was found out about a revision on DATA.
 #[derive(Clone, Debug, PartialEq, Eq)]

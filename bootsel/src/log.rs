@@ -11,8 +11,14 @@
 //! no clock: the counter gives the order. It also gives the place, counter modulo 64, which holds
 //! across its wrap. The log is a witness and decides nothing but the one-shot fallback.
 
-use crate::{ptable::crc32, slot, slot::Slot, text::split_once};
-use alloc::{format, string::String, vec::Vec};
+use crate::{
+    format,
+    ptable::crc32,
+    slot,
+    slot::Slot,
+    text::{Decimal, hex_digit, split_once},
+};
+use alloc::{string::String, vec::Vec};
 
 /// Bytes of a record: what a disk writes at once.
 pub const RECORD_BYTES: usize = 512;
@@ -27,10 +33,13 @@ pub const BOOTED: &str = "booted";
 /// there must be no such reboot: nothing would count it.
 pub const FALLBACK: &str = "fallback";
 
-/// A trial reached init: the first thing that init does of which a later boot knows.
+/// A trial came to the end of a stage of init, which the message names. The first is written as soon as DATA is mounted, the
+/// last, `exec`, right before the new init is started.
 pub const TRIAL: &str = "trial";
-/// init could not go on with a trial.
+/// A trial is over: init could not go on, or nobody committed it in time. The message says why.
 pub const TRIAL_FAILED: &str = "trial-failed";
+/// init could not go on, and it was no trial. The message says why.
+pub const RESCUE: &str = "rescue";
 /// A trial is about to be started; `slot` is the one that will be tried. Written by the tool, as those below, each
 /// before what it announces: the log never decides, so that an announcement whose act a cut of power prevented does
 /// no harm.
@@ -47,6 +56,13 @@ pub const REPAIR: &str = "repair";
 pub const INSTALL: &str = "install";
 /// It was, and was read back.
 pub const INSTALLED: &str = "installed";
+/// The kernel's panic line, found by `bootsel collect` in the boot after; slot and revision are those that panicked.
+pub const PANIC: &str = "panic";
+/// The machine was reset by its watchdog, seen by `bootsel collect` in the boot after; likewise.
+pub const WATCHDOG: &str = "watchdog";
+/// A boot after an armed trial that is not the trial: what is found from now on is of later boots. Written once, by
+/// `bootsel collect`; slot and revision are those that were armed.
+pub const RETURNED: &str = "returned";
 
 /// `pivot crc=` and eight digits.
 const CRC_END: usize = 18;
@@ -74,7 +90,7 @@ impl<'a> Record<&'a str> {
     /// `None` for what is torn, was never written, or stands where its counter does not belong.
     fn parse(bytes: &'a [u8; RECORD_BYTES], place: usize) -> Option<Self> {
         let (head, body) = bytes.split_first_chunk::<CRC_END>()?;
-        if !head.starts_with(b"pivot crc=") || head.as_slice() != checksum(body).as_bytes() {
+        if *head != checksum(body) {
             return None;
         }
         let line = body.split(|byte| *byte == b'\n').next()?;
@@ -98,18 +114,17 @@ impl<'a> Record<&'a str> {
 
 impl<S: AsRef<str>> Record<S> {
     fn to_bytes(&self) -> [u8; RECORD_BYTES] {
-        let mut body = format!(" counter={}", u64::from(self.counter));
+        let body = format!(" counter={}", Decimal(self.counter.into()));
+        let mut body = body.into_bytes();
         push(&mut body, " boot_id=", self.boot_id.as_ref(), true);
         push(&mut body, " slot=", self.slot.map_or(slot::PLACEHOLDER, Slot::as_str), true);
         push(&mut body, " revision=", self.revision.as_ref(), true);
         push(&mut body, " event=", self.event.as_ref(), true);
         push(&mut body, " message=", self.message.as_ref(), false);
-        body.push('\n');
-        let mut body = body.into_bytes();
+        body.push(b'\n');
         body.resize(RECORD_BYTES - CRC_END, 0);
         let mut record = [0; RECORD_BYTES];
-        let text = checksum(&body);
-        for (to, from) in record.iter_mut().zip(text.as_bytes().iter().chain(&body)) {
+        for (to, from) in record.iter_mut().zip(checksum(&body).iter().chain(&body)) {
             *to = *from;
         }
         record
@@ -165,30 +180,39 @@ fn place_of(counter: u32) -> usize {
     usize::try_from(counter).unwrap_or(0) % RECORDS
 }
 
-fn checksum(body: &[u8]) -> String {
-    let crc = crc32(body);
-    let mut text = String::from("pivot crc=");
+/// What stands before the body.
+fn checksum(body: &[u8]) -> [u8; CRC_END] {
+    let mut text = *b"pivot crc=00000000";
+    let mut crc = crc32(body);
     // By hand: the formatting of padded hex is twice this file's size.
-    for shift in (0..32).step_by(4).rev() {
-        text.extend(char::from_digit((crc >> shift) & 15, 16));
+    for digit in text.iter_mut().rev().take(8) {
+        *digit = hex_digit(crc);
+        crc >>= 4;
     }
     text
 }
 
 /// A word, or the message in what is left of the record but the byte for the newline.
-fn push(line: &mut String, key: &str, text: &str, is_word: bool) {
-    line.push_str(key);
+fn push(line: &mut Vec<u8>, key: &str, text: &str, is_word: bool) {
+    line.extend_from_slice(key.as_bytes());
     let end = if is_word { line.len() + WORD_BYTES } else { RECORD_BYTES - CRC_END - 1 };
-    for char in text.chars() {
-        let char = match char {
-            _ if is_word && !char.is_ascii_graphic() => '_',
-            _ if char.is_control() => ' ',
-            _ => char,
-        };
-        if line.len() + char.len_utf8() > end {
+    // What is left of a word is ASCII, a message is cut between characters.
+    let room = if is_word { text.len() } else { text.floor_char_boundary(end - line.len()) };
+    for byte in text.bytes().take(room) {
+        if line.len() == end {
             break;
         }
-        line.push(char);
+        let byte = match byte {
+            b'!'..=b'~' => byte,
+            // One for each character.
+            0x80..=0xbf if is_word => continue,
+            _ if is_word => b'_',
+            0..=b' ' | 0x7f => b' ',
+            // U+0080 to U+009F are control characters, too.
+            0x80..=0x9f if line.pop_if(|last| *last == 0xc2).is_some() => b' ',
+            _ => byte,
+        };
+        line.push(byte);
     }
 }
 

@@ -14,8 +14,11 @@
 //! There is one way to write a manifest, so that what was signed and what was parsed are the same:
 //! `Display` of what `parse` accepted gives back the very bytes.
 
-use crate::text::split_once;
-use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use crate::{
+    format,
+    text::{Decimal, has_controls, split_once},
+};
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
 /// File name of the manifest in a revision's directory.
@@ -30,6 +33,10 @@ pub const FIRMWARE: &str = "firmware.squashfs";
 pub const BOOT: &str = "boot.img";
 /// Key: which byte of [`BOOT`] is the letter of the slot.
 pub const SLOT_LETTER: &str = "slot_letter";
+/// Key: the generation of the files on partition 1 that the slot needs there. No install writes them.
+pub const REQUIRES_BOOTSEL: &str = "requires_bootsel";
+/// The one that there is.
+pub const BOOTSEL_FILES: u64 = 1;
 
 /// A manifest is at most this long: some 90 bytes for each of [`MAX_FILES`] files, and keys.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -200,7 +207,7 @@ impl Manifest {
             _ if key.is_empty() || !key.bytes().all(is_name_byte) => {
                 return Err("key has characters other than A-Z a-z 0-9 . _ + -");
             }
-            _ if value.chars().any(char::is_control) => return Err("value has control characters"),
+            _ if has_controls(value) => return Err("value has control characters"),
             _ if self.get(key).is_some() => return Err("key is there twice"),
             _ => {}
         }
@@ -308,8 +315,12 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLong => write!(f, "manifest is longer than {MAX_BYTES} bytes"),
-            Self::Line(number, problem) => write!(f, "manifest line {number}: {problem}"),
+            Self::TooLong => {
+                write!(f, "manifest is longer than {} bytes", Decimal(MAX_BYTES as u64))
+            }
+            Self::Line(number, problem) => {
+                write!(f, "manifest line {}: {problem}", Decimal(*number as u64))
+            }
         }
     }
 }

@@ -34,6 +34,14 @@ impl Slot {
         }
     }
 
+    /// The number of its partition.
+    pub fn partition(self) -> u32 {
+        match self {
+            Self::A => 2,
+            Self::B => 3,
+        }
+    }
+
     /// The value of `pivot.slot=`: a slot, or nothing where the placeholder still stands.
     ///
     /// # Errors

@@ -7,12 +7,13 @@
 //! leaves a default that verified.
 
 mod attempt;
+pub mod evidence;
 mod plan;
 
 use crate::{Slot, log::Record};
 use alloc::string::String;
 
-pub use attempt::{Attempt, Outcome};
+pub use attempt::{Attempt, Outcome, expected_in};
 pub use plan::{Act, Command, Plan, Refusal, decide};
 
 /// What the selector says.
@@ -118,16 +119,53 @@ impl Facts<'_> {
 
     /// The slot that runs for trial.
     fn trial(&self) -> Option<Slot> {
-        let booted = self.booted?;
-        let here = self.default_slot().is_some_and(|default| default != booted);
-        // firmware that does not tell: the log knows what was armed for this boot
-        let trial = self.tryboot.unwrap_or_else(|| attempt::expected_in(self, booted));
-        (here && trial && !attempt::given_up(self, booted)).then_some(booted)
+        self.default_slot()?;
+        self.this_boot().uncommitted()
+    }
+
+    fn this_boot(&self) -> ThisBoot<'_> {
+        ThisBoot {
+            default: self.default_slot(),
+            booted: self.booted,
+            tryboot: self.tryboot,
+            boot_id: self.boot_id,
+            log: self.log,
+        }
     }
 
     /// Whether the next boot is a trial.
     fn armed(&self) -> bool {
         self.flag.unwrap_or_else(|| attempt::armed_now(self))
+    }
+}
+
+/// What can be known without looking at the slots: enough to end a trial.
+#[derive(Clone, Copy, Debug)]
+pub struct ThisBoot<'a> {
+    /// The slot that boots without the flag; `None` where the selector cannot be read or names none.
+    pub default: Option<Slot>,
+    /// As in [`Facts`], like the others.
+    pub booted: Option<Slot>,
+    /// See [`Facts::tryboot`].
+    pub tryboot: Option<bool>,
+    /// See [`Facts::boot_id`].
+    pub boot_id: &'a str,
+    /// See [`Facts::log`].
+    pub log: &'a [Record<&'a str>],
+}
+
+impl ThisBoot<'_> {
+    /// The slot that runs for trial and was neither committed nor given up. A selector that cannot be read is no
+    /// commit: where the disk fails in a trial, a restart is the way back.
+    pub fn uncommitted(&self) -> Option<Slot> {
+        let booted = self.booted.filter(|booted| self.default != Some(*booted))?;
+        let trial = match self.tryboot {
+            // the one-shot fallback sets the flag, too, and has nothing to go back to
+            Some(flag) => flag && !attempt::fell_back(self.log, self.boot_id),
+            // firmware that does not tell: the log knows what was armed for this boot
+            None => attempt::expected_in(self.log, self.boot_id, booted),
+        };
+        (trial && !attempt::given_up(self.log, self.boot_id, booted)).then_some(booted)
     }
 }
 

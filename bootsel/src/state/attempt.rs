@@ -2,10 +2,13 @@
 
 //! What became of the last trial.
 
-use super::Facts;
+use super::{Facts, ThisBoot};
 use crate::{
     Slot,
-    log::{ARMED, CANCELLED, COMMIT, INSTALL, INSTALLED, REPAIR, ROLLBACK, Record, TRIAL_FAILED},
+    log::{
+        ARMED, CANCELLED, COMMIT, FALLBACK, INSTALL, INSTALLED, PANIC, REPAIR, RETURNED, ROLLBACK,
+        Record, TRIAL, TRIAL_FAILED, WATCHDOG, fallback_used,
+    },
 };
 use alloc::{
     borrow::ToOwned,
@@ -116,10 +119,8 @@ fn outcome(facts: &Facts<'_>, slot: Slot, armed: &Record<&str>, later: &[Record<
     if has(COMMIT) {
         return Outcome::Failed("the power was cut while it was being committed".to_owned());
     }
-    let mut ran = later.iter().filter(|record| ran_in(record, slot, armed.boot_id));
-    let failed = later.iter().find(|record| record.event == TRIAL_FAILED);
-    match failed.or_else(|| ran.next_back()) {
-        Some(record) => Outcome::Failed(reason(record)),
+    match failure(slot, armed, later) {
+        Some(why) => Outcome::Failed(why),
         None if facts.tryboot == Some(true) && facts.default_slot() == facts.booted => {
             Outcome::Failed("the firmware had the flag and started the default".to_owned())
         }
@@ -127,21 +128,57 @@ fn outcome(facts: &Facts<'_>, slot: Slot, armed: &Record<&str>, later: &[Record<
     }
 }
 
-/// Whether the record was written by a boot of the slot after it was armed. What the tool wrote about a slot says
-/// nothing of where it ran.
+/// Whether the record was written by a boot of the slot after it was armed, or of what that boot left. What the tool
+/// wrote about a slot says nothing of where it ran.
 fn ran_in(record: &Record<&str>, slot: Slot, armed_in: &str) -> bool {
-    let of_tool = [ARMED, CANCELLED, COMMIT, ROLLBACK, REPAIR, INSTALL, INSTALLED];
+    let of_tool = [ARMED, CANCELLED, COMMIT, ROLLBACK, REPAIR, INSTALL, INSTALLED, RETURNED];
     record.slot == Some(slot) && record.boot_id != armed_in && !of_tool.contains(&record.event)
 }
 
-fn reason(record: &Record<&str>) -> String {
-    match (record.event, record.message) {
-        (TRIAL_FAILED, message) if !message.is_empty() => message.to_string(),
-        (event, "") => format!("not committed; the last that its init wrote is {event}"),
-        (event, message) => {
-            format!("not committed; the last that its init wrote is {event}: {message}")
-        }
+/// Why the trial failed, if it ran: who ended it knows best, then the kernel, then the watchdog. How far its init came
+/// is always known.
+fn failure(slot: Slot, armed: &Record<&str>, later: &[Record<&str>]) -> Option<String> {
+    // what follows is of later boots
+    let later = later.split(|record| [FALLBACK, RETURNED].contains(&record.event)).next()?;
+    let mut given_up = later.iter().filter(|record| record.event == TRIAL_FAILED);
+    if let Some(record) = given_up.find(|record| !record.message.is_empty()) {
+        return Some(record.message.to_string());
     }
+    let of_trial = || later.iter().filter(|record| ran_in(record, slot, armed.boot_id));
+    let last = of_trial().next_back()?;
+    let found = |event| of_trial().find(|record| record.event == event);
+    let stage = of_trial().rfind(|record| record.event == TRIAL).map(|record| record.message);
+    let reached = match stage {
+        Some("") => "it came as far as its init".to_owned(),
+        Some(stage) => format!("it came as far as: {stage}"),
+        None => "its init had written nothing, so it may have been before the trial".to_owned(),
+    };
+    Some(match (found(PANIC), found(WATCHDOG), stage) {
+        (Some(panic), _, _) => format!("{}; {reached}", panic.message),
+        (_, Some(reset), _) if reset.message.is_empty() => {
+            format!("the watchdog reset the machine; {reached}")
+        }
+        (_, Some(reset), _) => format!("{}; {reached}", reset.message),
+        (_, _, Some(_)) => format!("not committed; {reached}"),
+        _ if last.message.is_empty() => {
+            format!("not committed; the last that its init wrote is {}", last.event)
+        }
+        _ => format!(
+            "not committed; the last that its init wrote is {}: {}",
+            last.event, last.message
+        ),
+    })
+}
+
+/// The trial that this boot is one after, where the log does not say yet that it is: its slot and revision.
+pub(super) fn returns_from<'a>(boot: &ThisBoot<'a>) -> Option<(Slot, &'a str)> {
+    let (armed, later) = split(boot.log, ARMED)?;
+    let slot = armed.slot?;
+    let over = later.iter().any(|record| [CANCELLED, RETURNED].contains(&record.event));
+    // a slot that the firmware falls back to runs without the flag
+    let other = boot.booted != Some(slot) || boot.tryboot == Some(false);
+    let after = other && boot.default != Some(slot) && armed.boot_id != boot.boot_id;
+    (after && !over).then_some((slot, armed.revision))
 }
 
 /// Whether the log says that the next boot is a trial: for machines whose flag cannot be read.
@@ -151,18 +188,23 @@ pub(super) fn armed_now(facts: &Facts<'_>) -> bool {
     armed.boot_id == facts.boot_id && !called_off
 }
 
-/// Whether the log says that this boot of the slot is the trial that was armed last.
-pub(super) fn expected_in(facts: &Facts<'_>, booted: Slot) -> bool {
-    let Some((armed, later)) = split(facts.log, ARMED) else { return false };
-    let none_between = later.iter().all(|record| record.boot_id == facts.boot_id);
-    armed.slot == Some(booted) && armed.boot_id != facts.boot_id && none_between
+/// Whether the log says that this boot of the slot is the trial that was armed last: for firmware that does not tell.
+pub fn expected_in(log: &[Record<&str>], boot_id: &str, booted: Slot) -> bool {
+    let Some((armed, later)) = split(log, ARMED) else { return false };
+    let none_between = later.iter().all(|record| record.boot_id == boot_id);
+    armed.slot == Some(booted) && armed.boot_id != boot_id && none_between
+}
+
+/// Whether the one-shot fallback led to this boot: as init decides it, before this boot wrote anything.
+pub(super) fn fell_back(log: &[Record<&str>], boot_id: &str) -> bool {
+    let here = log.iter().position(|record| record.boot_id == boot_id);
+    fallback_used(log.get(..here.unwrap_or(log.len())).unwrap_or_default())
 }
 
 /// Whether the log says that the slot was given up in this boot: what runs on is no trial any more.
-pub(super) fn given_up(facts: &Facts<'_>, slot: Slot) -> bool {
-    let mut log = facts.log.iter();
-    log.any(|record| {
-        record.event == ROLLBACK && record.slot == Some(slot) && record.boot_id == facts.boot_id
+pub(super) fn given_up(log: &[Record<&str>], boot_id: &str, slot: Slot) -> bool {
+    log.iter().any(|record| {
+        record.event == ROLLBACK && record.slot == Some(slot) && record.boot_id == boot_id
     })
 }
 

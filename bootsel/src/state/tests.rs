@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
+mod evidence;
 mod model;
 
 use super::{Act, Command, Facts, Outcome, Selector, SlotFacts, Way, decide};
@@ -192,7 +193,10 @@ fn outcomes() {
     let failed = |why: &str| Outcome::Failed(why.into());
     armed()
         .log("trial", "tried", Slot::B)
-        .ended(&failed("not committed; the last that its init wrote is trial: what trial says"));
+        .ended(&failed("not committed; it came as far as: what trial says"));
+    armed()
+        .log("rescue", "tried", Slot::B)
+        .ended(&failed("not committed; the last that its init wrote is rescue: what rescue says"));
     armed()
         .log("trial", "tried", Slot::B)
         .log("trial-failed", "tried", Slot::B)
@@ -203,8 +207,39 @@ fn outcomes() {
         .ended(&failed("the power was cut while it was being committed"));
     Case { tryboot: Some(true), ..armed() }
         .ended(&failed("the firmware had the flag and started the default"));
+    // the kernel knows better than init, and who ended it best
+    let panicked = armed().log("trial", "tried", Slot::B).log("watchdog", "later", Slot::B);
+    panicked.ended(&failed("what watchdog says; it came as far as: what trial says"));
+    let panicked = panicked.log("panic", "later", Slot::B).log("returned", "later", Slot::B);
+    panicked.ended(&failed("what panic says; it came as far as: what trial says"));
+    let both = armed().log("trial-failed", "tried", Slot::B).log("panic", "later", Slot::B);
+    both.ended(&failed("what trial-failed says"));
+    armed().log("panic", "later", Slot::B).ended(&failed(
+        "what panic says; its init had written nothing, so it may have been before the trial",
+    ));
+    // of another boot, and of no trial
+    armed()
+        .log("returned", "later", Slot::B)
+        .log("panic", "last", Slot::A)
+        .ended(&Outcome::NeverStarted);
     // what the tool says of the slot later was not written in it
     armed().log("install", "later", Slot::B).ended(&Outcome::NeverStarted);
+}
+
+/// The default was broken, and init set the flag itself: a slot that runs for want of a better one is never left.
+#[test]
+fn the_fallback_is_no_trial() {
+    let fell = Case { booted: Some(Slot::B), tryboot: Some(true), ..case() };
+    let fell = fell.log("armed", "first", Slot::B).log("fallback", "before", Slot::A);
+    for fell in [fell.clone(), fell.log("booted", NOW, Slot::B)] {
+        assert!(!fell.with(|facts| facts.status()).trial);
+        fell.refuses(Command::Commit, "was not started as a trial");
+        fell.ended(&Outcome::NeverStarted);
+    }
+    // it came to its end, and a trial is one again
+    let later = trial().log("fallback", "x", Slot::A).log("booted", "y", Slot::B);
+    let later = later.log("armed", "z", Slot::B);
+    assert!(later.with(|facts| facts.status()).trial);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A partition as bytes, around the page cache: what is read is what the disk has, what was written is there.
+//! A partition as bytes, around the page cache: what is read is what the disk has, what was written is there. It stays
+//! there over a cut of power once [`Area::sync`] has returned, and nothing else is a barrier here.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
@@ -14,6 +15,8 @@ use crate::error::{Error, Result, failed};
 pub(crate) const CHUNK: usize = 1 << 20;
 /// Direct transfers with files of a file system are aligned to its block.
 const FILE_BLOCK: usize = 4096;
+/// What a disk writes wholly or not at all, whatever its logical block is.
+pub(crate) const SECTOR: usize = 512;
 
 /// A partition, or the part of an image file that is one.
 #[derive(Clone, Debug)]
@@ -32,6 +35,8 @@ pub(crate) struct Area {
     file: File,
     partition: Partition,
     block: usize,
+    /// Read in place of the first sector.
+    beginning: Option<[u8; SECTOR]>,
 }
 
 /// Memory for direct transfers.
@@ -59,9 +64,9 @@ impl Partition {
         self.open_as(false, OFlags::DIRECT)
     }
 
-    /// For writing: each write is on the disk when it returns. Of a block device that is in use nothing is opened.
+    /// For writing. Of a block device that is in use nothing is opened.
     pub(crate) fn open_to_write(&self) -> Result<Area> {
-        self.open_as(true, OFlags::DIRECT | OFlags::SYNC | OFlags::EXCL)
+        self.open_as(true, OFlags::DIRECT | OFlags::EXCL)
     }
 
     fn open_as(&self, write: bool, flags: OFlags) -> Result<Area> {
@@ -86,7 +91,7 @@ impl Partition {
                 as usize,
             false => FILE_BLOCK,
         };
-        Ok(Area { file, partition: self.clone(), block })
+        Ok(Area { file, partition: self.clone(), block, beginning: None })
     }
 }
 
@@ -96,6 +101,11 @@ impl Area {
         self.partition.bytes
     }
 
+    /// The partition as it will be when its first sector is this one.
+    pub(crate) fn beginning_with(self, sector: [u8; SECTOR]) -> Self {
+        Self { beginning: Some(sector), ..self }
+    }
+
     /// Any bytes of the partition.
     pub(crate) fn read(&self, at: u64, out: &mut [u8]) -> Result<()> {
         let (mut at, mut out) = (at, out);
@@ -103,6 +113,7 @@ impl Area {
             let (mut buffer, first) = self.covering(at, out.len());
             let skip = usize::try_from(self.partition.start + at - first).unwrap_or(usize::MAX);
             self.fill(first, buffer.get())?;
+            self.pretend(first, buffer.get());
             let have = buffer.get().get(skip..).unwrap_or_default();
             let count = have.len().min(out.len());
             for (to, from) in out.iter_mut().zip(have) {
@@ -129,8 +140,19 @@ impl Area {
         self.file.read_exact_at(buffer, at).map_err(failed(cannot))
     }
 
-    /// Overwrites bytes, with the rest of their blocks as it is, and reads them back. What is written lies within one
-    /// block where it is one sector, so that it is there wholly or not at all.
+    /// Puts the beginning that is not written yet into what was read from `first` on.
+    fn pretend(&self, first: u64, buffer: &mut [u8]) {
+        let Some(sector) = &self.beginning else { return };
+        let skip =
+            self.partition.start.checked_sub(first).and_then(|skip| usize::try_from(skip).ok());
+        let place = skip.and_then(|skip| buffer.get_mut(skip..)).unwrap_or_default();
+        for (to, from) in place.iter_mut().zip(sector) {
+            *to = *from;
+        }
+    }
+
+    /// Overwrites bytes, with the rest of their blocks as it is. What is written lies within one block where it is one
+    /// sector, so that it is there wholly or not at all.
     pub(crate) fn write(&self, at: u64, bytes: &[u8]) -> Result<()> {
         let end = at.checked_add(bytes.len() as u64);
         let path = self.partition.path.display();
@@ -150,16 +172,32 @@ impl Area {
             }
             let cannot = format!("cannot write {path} at byte {first}");
             self.file.write_all_at(buffer.get(), first).map_err(failed(cannot))?;
-            let mut back = Aligned::new(buffer.bytes);
-            self.fill(first, back.get())?;
-            if back.get() != buffer.get() {
-                return Err(Error::Failed(format!(
-                    "{path}: what was written at byte {first} reads back differently: the disk fails"
-                )));
-            }
             at += part.len() as u64;
         }
         Ok(())
+    }
+
+    /// The barrier: what was written to the disk before is on the medium before anything that is written after. It
+    /// empties the cache of the whole disk, other partitions' writes included.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.file
+            .sync_data()
+            .map_err(failed(format!("cannot sync {}", self.partition.path.display())))
+    }
+
+    /// Overwrites one sector, makes it durable, and reads it back.
+    pub(crate) fn put(&self, at: u64, sector: &[u8; SECTOR]) -> Result<()> {
+        self.write(at, sector)?;
+        self.sync()?;
+        let mut back = [0; SECTOR];
+        self.read(at, &mut back)?;
+        if back == *sector {
+            return Ok(());
+        }
+        let path = self.partition.path.display();
+        Err(Error::Failed(format!(
+            "{path}: what was written at byte {at} reads back differently: the disk fails"
+        )))
     }
 
     /// The FAT volume in it.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::reachable::Peer;
+
 /// Which slot boots: status, trial, commit, rollback, install.
 ///
 /// Exit codes: 0 done, 1 refused and nothing changed, 2 usage, 3 something could not be read or written.
@@ -57,6 +59,25 @@ pub(crate) enum Command {
     Log,
     /// Remove revisions that no slot names.
     Gc,
+    /// End a trial that is not committed: log that it failed, and restart. Otherwise do nothing.
+    Deadline,
+    /// Without systemd, from inittab: feed the watchdog, and end a trial that is not committed in time.
+    Guard {
+        /// Seconds since the kernel started.
+        #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+        deadline: u64,
+    },
+    /// Keep what the kernel left over a reset (pstore), and log what ended the boot before.
+    Collect,
+    /// Wait until there is a default route, and until somebody answers.
+    Reachable {
+        /// Seconds until it fails.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        timeout: u64,
+        /// Whom a TCP connection must reach.
+        #[arg(value_name = "HOST:PORT")]
+        peer: Option<Peer>,
+    },
     /// Write a bundle to the slot that is neither booted nor the default.
     Install {
         /// The file; - is the standard input.

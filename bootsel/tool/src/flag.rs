@@ -11,12 +11,15 @@ use uapi::vcio::{TRYBOOT, reboot_flags, set_reboot_flags};
 
 use crate::error::{Error, Result, failed, refused};
 use crate::root::Root;
+use crate::this_boot;
 
 /// What a Raspberry Pi kernel makes the flag of. (Raspberry Pi's Linux: `drivers/firmware/raspberrypi.c`)
 const ARGUMENT: &str = "0 tryboot";
 /// The function in which it does; other kernels have no such one, whatever their version.
 const SYMBOL: &str = "rpi_firmware_notify_reboot";
-/// Where systemd keeps the argument of the next reboot (`update_reboot_parameter_and_warn`).
+/// Where systemd-shutdown reads the argument of the reboot. `systemctl reboot` leaves the file as it is, the command
+/// `reboot` without an argument removes it. (systemd 247 to 257: `systemctl-start-special.c`, `halt_parse_argv`,
+/// `reboot_with_parameter`)
 const PARAMETER: &str = "run/systemd/reboot-param";
 
 /// How it is set here.
@@ -90,7 +93,8 @@ impl Flag {
             let written = fs::write(&path, format!("{ARGUMENT}\n"));
             written.map_err(failed(format!("cannot write {}", path.display())))?;
             return Ok(format!(
-                "{before}the reboot will have the argument {ARGUMENT:?}, by systemd"
+                "{before}the reboot will have the argument {ARGUMENT:?}, by systemd; only `systemctl reboot` keeps it, the \
+                 command `reboot` takes it away"
             ));
         }
         self.with_reboot = true;
@@ -126,13 +130,7 @@ impl Flag {
                 false => Err(Error::Failed(format!("systemctl reboot: {status}"))),
             };
         }
-        rustix::fs::sync();
-        let restarted = match self.with_reboot {
-            true => uapi::reboot::restart2(c"0 tryboot"),
-            false => uapi::reboot::restart(),
-        };
-        restarted.map_err(failed("cannot restart"))?;
-        Ok("restarting")
+        this_boot::restart(&self.root, self.with_reboot)
     }
 }
 

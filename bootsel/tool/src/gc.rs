@@ -7,9 +7,9 @@ use std::path::Path;
 use bootsel::Slot;
 
 use crate::error::{Result, failed, refused};
-use crate::root::{Root, names, sync_directory, word};
-use crate::say;
+use crate::root::{Root, names, word};
 use crate::system::System;
+use crate::{machine, say};
 
 /// Removes them, and what an interrupted install left.
 pub(crate) fn collect(system: &System) -> Result<()> {
@@ -41,13 +41,11 @@ pub(crate) fn collect(system: &System) -> Result<()> {
 /// The revision of the running system: init may have chosen another than the slot's.
 pub(crate) fn running(root: &Root) -> Vec<String> {
     let named = word(&root.cmdline(), "pivot.revision").map(str::to_owned);
-    let report = root.text("run/pivot/boot.json").unwrap_or_default();
-    let report: Option<serde_json::Value> = serde_json::from_str(&report).ok();
-    let chosen = report.and_then(|report| report.get("revision")?.as_str().map(str::to_owned));
-    named.into_iter().chain(chosen).collect()
+    named.into_iter().chain(machine::report(root).revision).collect()
 }
 
-/// Removes a revision. It loses its name first: one that is partly removed must not be taken for whole.
+/// Removes a revision. It loses its name first: one that is partly removed must not be taken for whole. No sync between,
+/// nor after: ext4's journal keeps the order, and what a cut of power brings back is removed the next time.
 pub(crate) fn remove(revisions: &Path, name: &str) -> Result<()> {
     let (from, away) = (revisions.join(name), revisions.join(".removed"));
     let cannot = || format!("cannot remove {}", from.display());
@@ -58,7 +56,5 @@ pub(crate) fn remove(revisions: &Path, name: &str) -> Result<()> {
         return Ok(());
     }
     fs::rename(&from, &away).map_err(failed(cannot()))?;
-    sync_directory(revisions)?;
-    fs::remove_dir_all(&away).map_err(failed(cannot()))?;
-    sync_directory(revisions)
+    fs::remove_dir_all(&away).map_err(failed(cannot()))
 }

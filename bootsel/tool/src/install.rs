@@ -2,8 +2,11 @@
 //! Writes a bundle to the slot that is neither booted nor the default, as it streams in.
 //!
 //! The slot's first sector is zeroed before anything else is changed and written after everything else is on the
-//! disk and was read back: a slot that can be read is complete, with its revision, wherever the power was cut.
+//! disk and was read back: a slot that can be read is complete, with its revision, wherever the power was cut. Five
+//! barriers see to that, and each is needed: behind both records of the log, behind both writes of the first sector, and
+//! one for all that is written between.
 
+mod progress;
 mod revision;
 mod volume;
 
@@ -17,14 +20,13 @@ use bootsel::state::{Act, Command};
 use bootsel::{Slot, log};
 use signed::{Bundle, Head, Keys};
 
+use crate::area::{Area, SECTOR};
 use crate::error::{Error, Result, failed, refused};
-use crate::say;
-use crate::slot::{hash_slot, read_manifest};
+use crate::slot::look_at;
 use crate::system::System;
+use crate::{preflight, say};
+use progress::Progress;
 use revision::Staged;
-
-/// The generation of the files on partition 1: `requires_bootsel=` of a manifest asks for one. There is this one.
-const BOOTSEL_FILES: u64 = 1;
 
 /// What was asked for.
 #[derive(Debug)]
@@ -55,12 +57,16 @@ pub(crate) fn install(mut system: System, options: &Options<'_>) -> Result<()> {
 
     let boot_id = system.boot_id.clone();
     system.journal.write(log::INSTALL, target, id.as_str(), &boot_id, "")?;
-    area.write(0, &volume::NO_BOOT_SECTOR)?;
+    area.put(0, &volume::NO_BOOT_SECTOR)?;
     staged.begin()?;
-    let head = receive(bundle, &area, target, &staged)?;
+    let beginning = receive(bundle, &area, target, &staged)?;
     staged.finish(&signed_bytes, &signature)?;
-    volume::finish(&area, &head)?;
-    verify(&system, &area, target, &id)?;
+    staged.sync()?;
+    say("reading all of it back");
+    staged.compare(&signed_bytes, &signature)?;
+    let as_it_will_be = system.disk.slot(target).open()?.beginning_with(beginning);
+    verify(&system, &as_it_will_be, target, &id, &staged)?;
+    area.put(0, &beginning)?;
     system.journal.write(log::INSTALLED, target, id.as_str(), &boot_id, "")?;
     say(&format!("slot {target} holds revision {id}; `bootsel try` starts it"));
     Ok(())
@@ -101,8 +107,9 @@ fn judge(
             "version {new} is older than {old}, which is committed; --allow-downgrade takes it"
         ));
     }
-    let needs = manifest.get("requires_bootsel").map_or(Ok(BOOTSEL_FILES), str::parse);
-    if needs != Ok(BOOTSEL_FILES) {
+    preflight::this_board(&system.root, manifest).map_err(Error::Refused)?;
+    let needs = manifest.get(manifest::REQUIRES_BOOTSEL);
+    if needs.map_or(Ok(manifest::BOOTSEL_FILES), str::parse) != Ok(manifest::BOOTSEL_FILES) {
         return refused(format!(
             "revision {id} needs other files on partition 1, which no install writes: write its whole image"
         ));
@@ -118,12 +125,12 @@ fn judge(
 /// Takes the members as they come; gives back the volume's beginning, which is not on the disk yet.
 fn receive<R: Read>(
     mut bundle: Bundle<R>,
-    area: &crate::area::Area,
+    area: &Area,
     target: Slot,
     staged: &Staged,
-) -> Result<volume::Beginning> {
+) -> Result<[u8; SECTOR]> {
     let manifest = bundle.manifest.clone();
-    let mut head = None;
+    let mut beginning = None;
     let broken = |why: signed::Error| {
         Error::Failed(format!("{why}; slot {target} cannot be booted until an install succeeds"))
     };
@@ -132,27 +139,35 @@ fn receive<R: Read>(
             Member::Boot => {
                 let boot = manifest.file(manifest::BOOT);
                 let boot = boot.ok_or_else(|| Error::Failed("no boot.img".to_owned()))?;
-                say(&format!("writing the boot partition, {} MiB", boot.bytes >> 20));
-                head = Some(volume::write(&mut bundle, area, &manifest, boot, target)?);
+                beginning = Some(volume::write(&mut bundle, area, &manifest, boot, target)?);
             }
-            Member::File(file) => {
-                say(&format!("writing {}, {} MiB", file.name, file.bytes >> 20));
-                staged.file(&mut bundle, &file)?;
-            }
+            Member::File(file) => staged.file(&mut bundle, &file)?,
             Member::Manifest | Member::Signature => {}
         }
     }
-    head.ok_or_else(|| Error::Failed("no boot.img".to_owned()))
+    beginning.ok_or_else(|| Error::Failed("no boot.img".to_owned()))
 }
 
-/// The slot once more, whole, from the disk.
-fn verify(system: &System, area: &crate::area::Area, target: Slot, id: &RevisionId) -> Result<()> {
-    let manifest = read_manifest(&system.root, id)?;
-    let boot = manifest.file(manifest::BOOT);
-    let boot = boot.ok_or_else(|| Error::Failed("no boot.img".to_owned()))?;
-    let verified = hash_slot(area, &manifest, boot, target);
-    verified.inspect_err(|_| {
-        // it must not look complete
-        let _ = area.write(0, &volume::NO_BOOT_SECTOR);
-    })
+/// Slot and revision from the disk, to the last byte. Only a slot that names this very revision may boot: the manifest
+/// speaks for the rest of the volume, and a builder may have packed the wrong one.
+fn verify(
+    system: &System,
+    area: &Area,
+    target: Slot,
+    id: &RevisionId,
+    staged: &Staged,
+) -> Result<()> {
+    let found = look_at(&system.root, area, target, |name| staged.depth(name));
+    let bad = |what: String| {
+        Err(Error::Failed(format!(
+            "{what}; slot {target} cannot be booted until an install succeeds"
+        )))
+    };
+    match (found.revision, found.verified) {
+        (Some(named), _) if named != id.as_str() => {
+            bad(format!("boot.img is one for revision {named}, the bundle is revision {id}"))
+        }
+        (_, Err(why)) => bad(why),
+        (_, Ok(())) => Ok(()),
+    }
 }

@@ -51,11 +51,12 @@ impl Journal {
             Error::Failed(format!("{path} is missing or shorter than {} bytes", log::BYTES))
         })?;
         let cannot = format!("cannot write to {path}");
-        let flags = OFlags::DSYNC | OFlags::NOFOLLOW;
-        let flags = i32::try_from(flags.bits()).unwrap_or_default();
+        let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
         let file = File::options().write(true).custom_flags(flags).open(&self.path);
         let file = file.map_err(failed(&cannot))?;
-        file.write_all_at(&bytes, at).map_err(failed(&cannot))?;
+        // the barrier: what it announces comes after
+        let written = file.write_all_at(&bytes, at).and_then(|()| file.sync_data());
+        written.map_err(failed(&cannot))?;
         let place = usize::try_from(at).unwrap_or(usize::MAX);
         for (to, from) in self.bytes.iter_mut().skip(place).zip(bytes) {
             *to = from;

@@ -5,21 +5,29 @@
 
 mod area;
 mod cli;
+mod deadline;
 mod disk;
 mod error;
+mod evidence;
 mod firmware;
 mod flag;
 mod gc;
+mod guard;
 mod install;
 mod journal;
+mod machine;
+mod preflight;
+mod reachable;
 mod report;
 mod root;
 mod selector;
 mod slot;
 mod system;
+mod this_boot;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bootsel::Slot;
 use bootsel::state::{self, Act};
@@ -53,16 +61,27 @@ fn say(line: &str) {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    let root = Root::new(&cli.root);
-    if let Command::Log = cli.command {
-        return report::log(&journal::Journal::read(&root));
+    let (root, named) = (Root::new(&cli.root), cli.disk.as_deref());
+    // what needs no slots, or must work where they cannot be read
+    match &cli.command {
+        Command::Log => return report::log(&journal::Journal::read(&root)),
+        Command::Deadline => return deadline::deadline(&root, named),
+        Command::Guard { deadline } => return guard::guard(&root, named, *deadline),
+        Command::Collect => return evidence::collect(&root, named),
+        Command::Reachable { timeout, peer } => {
+            return reachable::reachable(&root, Duration::from_secs(*timeout), peer.as_ref());
+        }
+        _ => {}
     }
-    let disk = Disk::find(&root, cli.disk.as_deref())?;
-    let look = |depth: Depth| System::look(&root, disk.clone(), |_| depth);
+    let disk = Disk::find(&root, named)?;
+    on_disk(cli, &root, disk)
+}
+
+fn on_disk(cli: &Cli, root: &Root, disk: Disk) -> Result<()> {
+    let look = |depth: Depth| System::look(root, disk.clone(), |_| depth);
     let (command, reboot) = match &cli.command {
         Command::Status { json } => return report::status(&look(Depth::Quick), *json),
         Command::Verify => return report::verify(&look(Depth::Hashed)),
-        Command::Log => return Ok(()),
         Command::Gc => {
             let _lock = root.lock()?;
             return gc::collect(&look(Depth::Quick));
@@ -82,9 +101,14 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Rollback { no_reboot } => (state::Command::Rollback, !no_reboot),
         Command::Cancel => (state::Command::Cancel, false),
         Command::Repair => (state::Command::Repair, false),
+        Command::Log
+        | Command::Deadline
+        | Command::Guard { .. }
+        | Command::Collect
+        | Command::Reachable { .. } => return Ok(()),
     };
     let _lock = root.lock()?;
-    change(&root, &disk, command, reboot)
+    change(root, &disk, command, reboot)
 }
 
 /// Decides and does.

@@ -9,9 +9,10 @@ use bootsel::state::{Outcome, Selector, Status, Way};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result, failed};
-use crate::firmware;
 use crate::journal::Journal;
+use crate::root::Root;
 use crate::system::System;
+use crate::{firmware, machine};
 
 const SLOTS: [Slot; 2] = [Slot::A, Slot::B];
 
@@ -56,6 +57,7 @@ fn as_json(system: &System, status: &Status) -> Value {
         Selector::Broken(why) => Some(why),
         Selector::Set { .. } => None,
     };
+    let (records, newest) = machine::kept(&system.root);
     json!({
         "default": letter(status.default),
         "booted": letter(status.booted),
@@ -67,11 +69,15 @@ fn as_json(system: &System, status: &Status) -> Value {
         "tryboot_by": way(&system.flag.way()),
         "firmware": {
             "build_timestamp": firmware::build_timestamp(&system.root),
+            "build_date": firmware::build_timestamp(&system.root).map(machine::date),
             "version": system.root.text("proc/device-tree/chosen/bootloader/version"),
             "rsts": system.root.tree_number("chosen/bootloader/rsts"),
             "knows_tryboot_a_b": system.firmware.iter().all(std::result::Result::is_ok),
         },
-        "watchdog": watchdog(system),
+        "watchdog": watchdog(&system.root),
+        "data": data(&system.root),
+        "boot": boot(&system.root),
+        "records": { "count": records, "newest": newest },
         "warnings": system.warnings(),
     })
 }
@@ -84,15 +90,31 @@ fn way(way: &Way) -> &'static str {
     }
 }
 
-fn watchdog(system: &System) -> Value {
-    let read = |name: &str| system.root.text(&format!("sys/class/watchdog/watchdog0/{name}"));
-    match read("identity") {
-        Some(identity) => {
-            let timeout = read("timeout").and_then(|text| text.parse::<u32>().ok());
-            json!({ "identity": identity, "timeout": timeout, "state": read("state") })
-        }
-        None => Value::Null,
-    }
+fn watchdog(root: &Root) -> Value {
+    machine::watchdog(root).map_or(Value::Null, |watchdog| {
+        json!({
+            "identity": watchdog.identity,
+            "timeout": watchdog.timeout,
+            "state": watchdog.state,
+            "bootstatus": watchdog.bootstatus,
+        })
+    })
+}
+
+fn data(root: &Root) -> Value {
+    machine::data(root).map_or(
+        Value::Null,
+        |data| json!({ "device": data.device, "read_only": data.read_only, "errors": data.errors }),
+    )
+}
+
+fn boot(root: &Root) -> Value {
+    let report = machine::report(root);
+    json!({
+        "revision": report.revision,
+        "degraded": report.degraded,
+        "partition": root.tree_number("chosen/bootloader/partition"),
+    })
 }
 
 fn as_text(system: &System, status: &Status) -> String {
@@ -131,10 +153,41 @@ fn as_text(system: &System, status: &Status) -> String {
     if let Some(why) = system.firmware.iter().find_map(|knows| knows.as_ref().err()) {
         let _ = writeln!(text, "firmware: {why}");
     }
-    for warning in system.warnings() {
-        let _ = writeln!(text, "warning: {warning}");
+    text + &machine_lines(&system.root) + &problems(system)
+}
+
+/// One line for each thing that a person asks for when something went wrong.
+fn machine_lines(root: &Root) -> String {
+    let mut text = String::new();
+    if let Some(built) = firmware::build_timestamp(root) {
+        let _ = writeln!(text, "bootloader: built on {}", machine::date(built));
+    }
+    let _ = match machine::watchdog(root) {
+        None => writeln!(text, "watchdog: none"),
+        Some(watchdog) => {
+            let timeout = watchdog.timeout.map(|seconds| format!(", {seconds} s"));
+            let state = watchdog.state.map(|state| format!(", {state}"));
+            let (timeout, state) = (timeout.unwrap_or_default(), state.unwrap_or_default());
+            writeln!(text, "watchdog: {}{timeout}{state}", watchdog.identity)
+        }
+    };
+    if let (count, Some(newest)) = machine::kept(root) {
+        let store = machine::store(root);
+        let _ = writeln!(
+            text,
+            "kernel records: {count} in {}, the newest is {newest}",
+            store.display()
+        );
     }
     text
+}
+
+/// Last, where a person looks first.
+fn problems(system: &System) -> String {
+    let degraded = machine::report(&system.root).degraded;
+    let degraded = degraded.iter().map(|what| format!("degraded: {what}\n"));
+    let warnings = system.warnings();
+    degraded.chain(warnings.iter().map(|what| format!("warning: {what}\n"))).collect()
 }
 
 fn slot_line(system: &System, slot: Slot) -> String {

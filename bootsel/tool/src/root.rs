@@ -4,6 +4,8 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -61,16 +63,28 @@ impl Root {
 
     /// Held as long as the file is open.
     pub(crate) fn lock(&self) -> Result<File> {
+        self.lock_within(Duration::ZERO)
+    }
+
+    /// Waits for another one to end.
+    pub(crate) fn lock_within(&self, time: Duration) -> Result<File> {
+        const AGAIN: Duration = Duration::from_millis(200);
         let path = self.path("run/pivot/bootsel.lock");
         let cannot = || format!("cannot lock {}", path.display());
         let file = File::options().write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(failed(cannot()))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                refused("another bootsel is at work; wait until it has ended")
+        let began = Instant::now();
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < time => {
+                    thread::sleep(AGAIN)
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return refused("another bootsel is at work; wait until it has ended");
+                }
+                Err(why) => return Err(Error::Failed(format!("{}: {why}", cannot()))),
             }
-            Err(why) => Err(Error::Failed(format!("{}: {why}", cannot()))),
         }
     }
 }
@@ -96,12 +110,6 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(failed(cannot()))?;
     file.take(SMALL).read_to_end(&mut bytes).map_err(failed(cannot()))?;
     Ok(bytes)
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_directory(path: &Path) -> Result<()> {
-    let synced = File::open(path).and_then(|directory| directory.sync_all());
-    synced.map_err(failed(format!("cannot sync {}", path.display())))
 }
 
 /// The names in a directory, in their order; those that are no text are left out.

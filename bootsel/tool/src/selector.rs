@@ -47,5 +47,5 @@ pub(crate) fn write(disk: &Disk, default: Slot) -> Result<()> {
     let area = disk.bootsel.open_to_write()?;
     let volume = area.volume()?;
     let at = area.one_sector(&volume, autoboot::NAME, autoboot::BYTES)?;
-    area.write(at, &bytes)
+    area.put(at, &bytes)
 }

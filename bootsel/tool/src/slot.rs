@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::area::{Area, CHUNK};
 use crate::disk::Disk;
 use crate::error::{Error, Result, failed};
+use crate::preflight;
 use crate::root::{Root, read, word};
 
 const CMDLINE: &str = "cmdline.txt";
@@ -39,14 +40,32 @@ pub(crate) struct Slotted {
 
 /// Looks at a slot and its revision.
 pub(crate) fn look(root: &Root, disk: &Disk, slot: Slot, depth: Depth) -> Slotted {
+    match disk.slot(slot).open() {
+        Ok(area) => look_at(root, &area, slot, |_| depth),
+        Err(why) => Slotted { revision: None, manifest: None, verified: Err(why.to_string()) },
+    }
+}
+
+/// The same in an open partition, each file as deep as is asked for.
+pub(crate) fn look_at(
+    root: &Root,
+    area: &Area,
+    slot: Slot,
+    depth: impl Fn(&str) -> Depth,
+) -> Slotted {
     let mut found = Slotted { revision: None, manifest: None, verified: Ok(()) };
-    found.verified = check(root, disk, slot, depth, &mut found).map_err(|why| why.to_string());
+    found.verified = check(root, area, slot, depth, &mut found).map_err(|why| why.to_string());
     found
 }
 
-fn check(root: &Root, disk: &Disk, slot: Slot, depth: Depth, found: &mut Slotted) -> Result<()> {
+fn check(
+    root: &Root,
+    area: &Area,
+    slot: Slot,
+    depth: impl Fn(&str) -> Depth,
+    found: &mut Slotted,
+) -> Result<()> {
     let bad = |what: String| Err(Error::Failed(what));
-    let area = disk.slot(slot).open()?;
     let volume = area.volume()?;
     let text = |name| match area.content(&volume, name, TEXT)? {
         Some(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
@@ -64,14 +83,19 @@ fn check(root: &Root, disk: &Disk, slot: Slot, depth: Depth, found: &mut Slotted
     let id: RevisionId = revision.parse().map_err(failed(CMDLINE))?;
     let manifest = read_manifest(root, &id)?;
     found.manifest = Some(manifest.clone());
-    kernels(&area, &volume, &text(KERNELS)?, &manifest)?;
+    kernels(area, &volume, &text(KERNELS)?, &manifest)?;
     let directory = root.pivot("revisions").join(id.as_str());
     for file in manifest.images() {
-        check_file(&directory, file, depth)?;
+        check_file(&directory, file, depth(&file.name))?;
     }
+    if depth(manifest::BOOT) == Depth::Quick {
+        return Ok(());
+    }
+    preflight::this_board(root, &manifest).map_err(Error::Failed)?;
+    preflight::boards(area, &volume, slot, &manifest)?;
     match manifest.file(manifest::BOOT) {
-        Some(boot) if depth == Depth::Hashed => hash_slot(&area, &manifest, boot, slot),
-        _ => Ok(()),
+        Some(boot) => hash_slot(area, &manifest, boot, slot),
+        None => Ok(()),
     }
 }
 
@@ -88,7 +112,12 @@ pub(crate) fn read_manifest(root: &Root, id: &RevisionId) -> Result<Manifest> {
 
 /// Whether everything that each kernel needs is there, so that every board that the slot is for finds its own.
 fn kernels(area: &Area, volume: &fat::Volume, text: &str, manifest: &Manifest) -> Result<()> {
-    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+    let mut lines =
+        text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).peekable();
+    if lines.peek().is_none() {
+        return Err(Error::Failed(format!("{KERNELS} lists no kernel")));
+    }
+    for line in lines {
         let mut words = line.split_ascii_whitespace();
         let release = words.next().unwrap_or_default();
         for name in words {
@@ -107,7 +136,7 @@ fn kernels(area: &Area, volume: &fat::Volume, text: &str, manifest: &Manifest) -
 }
 
 /// A file of a revision.
-pub(crate) fn check_file(directory: &Path, wanted: &manifest::File, depth: Depth) -> Result<()> {
+fn check_file(directory: &Path, wanted: &manifest::File, depth: Depth) -> Result<()> {
     let path = directory.join(&wanted.name);
     let name = path.display();
     let meta = std::fs::symlink_metadata(&path).map_err(failed(format!("cannot read {name}")))?;
@@ -123,12 +152,18 @@ pub(crate) fn check_file(directory: &Path, wanted: &manifest::File, depth: Depth
     Ok(())
 }
 
-/// Hash of a file as the disk has it: what the page cache holds of it is dropped first.
-pub(crate) fn hash_file(path: &Path) -> Result<[u8; 32]> {
-    let cannot = || format!("cannot read {}", path.display());
-    let mut file = File::open(path).map_err(failed(cannot()))?;
+/// Opens a file so that what is read is what the disk has: what the page cache holds of it is dropped.
+pub(crate) fn uncached(path: &Path) -> Result<File> {
+    let file = File::open(path).map_err(failed(format!("cannot read {}", path.display())))?;
     // only a hint, and dirty pages stay: whoever wrote the file synced it
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    Ok(file)
+}
+
+/// Hash of a file as the disk has it.
+pub(crate) fn hash_file(path: &Path) -> Result<[u8; 32]> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut file = uncached(path)?;
     let (mut hash, mut buffer) = (Sha256::new(), vec![0; CHUNK]);
     loop {
         let count = file.read(&mut buffer).map_err(failed(cannot()))?;
@@ -140,12 +175,7 @@ pub(crate) fn hash_file(path: &Path) -> Result<[u8; 32]> {
 }
 
 /// Reads the whole volume from the disk; its letter counts as not set.
-pub(crate) fn hash_slot(
-    area: &Area,
-    manifest: &Manifest,
-    boot: &manifest::File,
-    slot: Slot,
-) -> Result<()> {
+fn hash_slot(area: &Area, manifest: &Manifest, boot: &manifest::File, slot: Slot) -> Result<()> {
     let letter = manifest.slot_letter().unwrap_or(u64::MAX);
     if boot.bytes > area.bytes() {
         return Err(Error::Failed("boot.img is larger than the slot".to_owned()));

@@ -8,9 +8,9 @@ use crate::disk::{Disk, number};
 use crate::error::{Error, Result};
 use crate::flag::Flag;
 use crate::journal::Journal;
-use crate::root::{Root, word};
+use crate::root::Root;
 use crate::slot::{Depth, Slotted, look};
-use crate::{firmware, say, selector};
+use crate::{firmware, machine, say, selector, this_boot};
 
 /// Everything that was found out.
 #[derive(Debug)]
@@ -30,16 +30,12 @@ pub(crate) struct System {
 
 impl System {
     pub(crate) fn look(root: &Root, disk: Disk, depth: impl Fn(Slot) -> Depth) -> Self {
-        let cmdline = root.cmdline();
         let both = [Slot::A, Slot::B];
-        // the device tree's word, or that of a boot loader which passes it on the command line
-        let trial = word(&cmdline, "pivot.trial").map(|value| value != "0");
-        let told = root.tree_number("chosen/bootloader/tryboot").map(|value| value != 0);
         Self {
             selector: selector::read(&disk),
-            booted: word(&cmdline, "pivot.slot").and_then(|value| value.parse().ok()),
-            tryboot: told.or(trial),
-            boot_id: root.text("proc/sys/kernel/random/boot_id").unwrap_or_default(),
+            booted: this_boot::booted(root),
+            tryboot: this_boot::tryboot(root),
+            boot_id: this_boot::boot_id(root),
             slots: both.map(|slot| look(root, &disk, slot, depth(slot))),
             journal: Journal::read(root),
             flag: Flag::new(root),
@@ -109,8 +105,15 @@ impl System {
                 "the log cannot be read, or not written: pivot/log/init.log on DATA".to_owned(),
             );
         }
-        if let Some(why) = data_problem(&self.root) {
-            warnings.push(why);
+        warnings.extend(machine::data(&self.root).and_then(|data| data.problem()));
+        let runs = machine::report(&self.root).revision;
+        let names = self.booted.and_then(|slot| self.slot(slot).revision.as_ref());
+        if let (Some(runs), Some(names)) = (runs, names)
+            && runs != *names
+        {
+            warnings.push(format!(
+                "revision {runs} runs, the booted slot is one for {names}, which was missing or broken"
+            ));
         }
         warnings
     }
@@ -160,15 +163,4 @@ impl System {
             written => written,
         }
     }
-}
-
-/// Whether the data partition is mounted read-only, from its line in mountinfo.
-fn data_problem(root: &Root) -> Option<String> {
-    let mounts = root.text("proc/self/mountinfo")?;
-    let line =
-        mounts.lines().rev().find(|line| line.split(' ').nth(4) == Some("/run/pivot/data"))?;
-    let read_only = |options: &str| options.split(',').any(|option| option == "ro");
-    let ro = line.split(' ').nth(5).is_some_and(read_only)
-        || line.rsplit(' ').next().is_some_and(read_only);
-    ro.then(|| "the data partition is read-only".to_owned())
 }

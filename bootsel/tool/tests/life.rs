@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
 use bootsel::Slot;
+use bootsel::manifest::{self, Manifest};
 use device::{Device, PARTITIONS, revision};
 
 const FORCED: [&str; 3] = ["try", "--no-reboot", "--force"];
@@ -246,6 +247,29 @@ fn an_install_that_breaks_off() {
     device.done(&install);
     device.done(&["verify"]);
     assert!(!device.path("run/pivot/data/pivot/revisions/2.new").exists());
+}
+
+/// A boot volume that names another revision starts that one's files: it is whole, and wrong all the same.
+#[test]
+fn a_boot_volume_of_another_revision() {
+    let device = Device::new();
+    let (mut made, other) = (revision("3", 3), revision("2", 2));
+    let replace = |text: &[u8], volume: &[u8]| {
+        let mut manifest = Manifest::parse(text).unwrap();
+        let boot = manifest.files.iter_mut().find(|file| file.name == manifest::BOOT).unwrap();
+        (boot.sha256, boot.bytes) = (device::sha256(volume), volume.len() as u64);
+        manifest.to_string().into_bytes()
+    };
+    made.manifest = replace(&made.manifest, &other.boot);
+    made.boot = other.boot;
+    let bundle = device.bundle(&made);
+    let outcome = device.run(&["install", bundle.to_str().unwrap()]);
+    let why = "boot.img is one for revision 2, the bundle is revision 3";
+    assert!(outcome.code == 3 && outcome.err.contains(why), "{outcome:?}");
+    let status = device.status();
+    assert_eq!(status["slots"]["b"]["complete"], false, "{status}");
+    let (start, _) = PARTITIONS[2];
+    assert_eq!(device.peek(start, 512), [0; 512]);
 }
 
 #[test]

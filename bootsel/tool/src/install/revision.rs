@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The revision's directory, filled under another name: `<id>.new`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,16 +9,20 @@ use bootsel::Slot;
 use bootsel::manifest::{self, Manifest, RevisionId};
 use sha2::{Digest, Sha256};
 
+use super::Progress;
 use crate::area::CHUNK;
 use crate::error::{Error, Result, failed, refused};
 use crate::gc;
-use crate::root::{names, sync_directory};
+use crate::root::{names, read};
 use crate::say;
-use crate::slot::{Depth, check_file, hash_file, read_manifest};
+use crate::slot::{Depth, hash_file, read_manifest, uncached};
 use crate::system::System;
 
 /// Left free: directories, and what the running system writes meanwhile.
 const SLACK: u64 = 4 << 20;
+/// A file is written back after so many bytes: a slow card must not have a backlog of minutes at the end, nor a small
+/// machine its memory full of it. A throttle and no barrier: nothing relies on it.
+const BACKLOG: u64 = 16 << 20;
 
 /// Where the files go, and where equal ones may be found.
 #[derive(Debug)]
@@ -142,66 +146,83 @@ impl Staged {
             gc::remove(&self.revisions, name)?;
             say(&format!("removed {name} of an earlier install"));
         }
-        fs::create_dir(&self.new)
-            .map_err(failed(format!("cannot create {}", self.new.display())))?;
-        sync_directory(&self.revisions)
+        fs::create_dir(&self.new).map_err(failed(format!("cannot create {}", self.new.display())))
     }
 
-    /// Takes one file from the stream: hashed as it comes, synced, and read back. One that is there already gets a
-    /// second name instead.
+    /// Takes one file from the stream, hashed as it comes. One that is there already gets a second name instead.
     pub(super) fn file(&self, stream: &mut impl Read, file: &manifest::File) -> Result<()> {
         let path = self.new.join(&file.name);
         let cannot = || format!("cannot write {}", path.display());
-        let equal = self.equal.iter().find(|(equal, _)| equal == file).map(|(_, path)| path);
-        let mut out = match equal {
+        let mut out = match self.linked(&file.name) {
             Some(equal) => {
                 fs::hard_link(equal, &path).map_err(failed(cannot()))?;
                 None
             }
-            None => Some(
-                OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .open(&path)
-                    .map_err(failed(cannot()))?,
-            ),
+            None => Some(File::create_new(&path).map_err(failed(cannot()))?),
         };
-        let (mut hash, mut buffer, mut left) = (Sha256::new(), vec![0; CHUNK], file.bytes);
-        while left > 0 {
-            let most = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        let mut progress = Progress::new(&file.name, file.bytes);
+        let (mut hash, mut buffer, mut at) = (Sha256::new(), vec![0; CHUNK], 0);
+        while at < file.bytes {
+            let most = usize::try_from(file.bytes - at).unwrap_or(CHUNK).min(CHUNK);
             let part = buffer.get_mut(..most).unwrap_or_default();
             stream.read_exact(part).map_err(failed("the bundle is cut short"))?;
             hash.update(&part);
+            at += part.len() as u64;
             if let Some(out) = &mut out {
-                out.write_all(part).map_err(failed(cannot()))?;
+                let written = out.write_all(part);
+                let full = at.is_multiple_of(BACKLOG);
+                let written = written.and_then(|()| if full { out.sync_data() } else { Ok(()) });
+                written.map_err(failed(cannot()))?;
             }
-            left -= part.len() as u64;
+            progress.at(at);
         }
         let found: [u8; 32] = hash.finalize().into();
-        if found != file.sha256 {
-            return Err(Error::Failed(format!("{} is not what the manifest says", file.name)));
+        if found == file.sha256 {
+            return Ok(());
         }
-        if let Some(out) = out {
-            out.sync_all().map_err(failed(cannot()))?;
-        }
-        check_file(&self.new, file, Depth::Hashed)
+        Err(Error::Failed(format!("{} is not what the manifest says", file.name)))
     }
 
-    /// Gives the revision its name.
+    /// Gives the revision its name. It is on the disk after [`Staged::sync`], and until then anything of it may be.
     pub(super) fn finish(&self, manifest: &[u8], signature: &[u8]) -> Result<()> {
-        write_synced(&self.new.join(manifest::NAME), manifest)?;
-        write_synced(&self.new.join(manifest::SIGNATURE), signature)?;
-        sync_directory(&self.new)?;
-        let to = self.revisions.join(self.id.as_str());
-        fs::rename(&self.new, &to)
-            .map_err(failed(format!("cannot rename {}", self.new.display())))?;
-        sync_directory(&self.revisions)
+        for (name, bytes) in [(manifest::NAME, manifest), (manifest::SIGNATURE, signature)] {
+            let path = self.new.join(name);
+            fs::write(&path, bytes).map_err(failed(format!("cannot write {}", path.display())))?;
+        }
+        fs::rename(&self.new, self.directory())
+            .map_err(failed(format!("cannot rename {}", self.new.display())))
     }
-}
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file =
-        File::create_new(path).map_err(failed(format!("cannot write {}", path.display())))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.map_err(failed(format!("cannot write {}", path.display())))
+    /// The barrier: the data partition, and with it the cache of the disk that the slot lies on, too.
+    pub(super) fn sync(&self) -> Result<()> {
+        let cannot = || format!("cannot sync {}", self.revisions.display());
+        let directory = File::open(&self.revisions).map_err(failed(cannot()))?;
+        rustix::fs::syncfs(directory).map_err(failed(cannot()))
+    }
+
+    /// Reads the texts back; the images are compared with the manifest.
+    pub(super) fn compare(&self, manifest: &[u8], signature: &[u8]) -> Result<()> {
+        for (name, bytes) in [(manifest::NAME, manifest), (manifest::SIGNATURE, signature)] {
+            let path = self.directory().join(name);
+            drop(uncached(&path)?);
+            if read(&path)? != bytes {
+                return Err(Error::Failed(format!("{} reads back differently", path.display())));
+            }
+        }
+        Ok(())
+    }
+
+    /// How much there is to be read of a file once more: one that was linked was hashed for that.
+    pub(super) fn depth(&self, name: &str) -> Depth {
+        if self.linked(name).is_some() { Depth::Quick } else { Depth::Hashed }
+    }
+
+    fn linked(&self, name: &str) -> Option<&Path> {
+        let found = self.equal.iter().find(|(equal, _)| equal.name == name);
+        found.map(|(_, path)| path.as_path())
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.revisions.join(self.id.as_str())
+    }
 }

@@ -9,27 +9,24 @@ use bootsel::manifest::{self, Manifest};
 use ruzstd::decoding::StreamingDecoder;
 use sha2::{Digest, Sha256};
 
-use crate::area::{Area, CHUNK};
+use super::Progress;
+use crate::area::{Area, CHUNK, SECTOR};
 use crate::error::{Error, Result, failed};
 use crate::slot::{placeholder, set_letter};
 
 /// What no firmware takes for a boot sector.
 pub(super) const NO_BOOT_SECTOR: [u8; SECTOR] = [0; SECTOR];
-const SECTOR: usize = 512;
 
-/// The first sector, which is written last.
-#[derive(Debug)]
-pub(super) struct Beginning([u8; SECTOR]);
-
-/// Writes everything but the first sector. What came is compared with the manifest before that sector may be written.
+/// Writes everything but the first sector, and gives that back. What came is compared with the manifest.
 pub(super) fn write(
     packed: impl Read,
     area: &Area,
     manifest: &Manifest,
     boot: &manifest::File,
     slot: Slot,
-) -> Result<Beginning> {
+) -> Result<[u8; SECTOR]> {
     let cannot = || "boot.img.zst";
+    let mut progress = Progress::new("the boot partition", boot.bytes);
     let mut plain = StreamingDecoder::new_with_max_window_size(packed, 1 << WINDOW_LOG_MAX)
         .map_err(failed(cannot()))?;
     let letter = manifest.slot_letter().unwrap_or(u64::MAX);
@@ -63,17 +60,13 @@ pub(super) fn write(
         }
         area.write(at, part)?;
         at += part.len() as u64;
+        progress.at(at);
     }
     let found: [u8; 32] = hash.finalize().into();
     if at != boot.bytes || found != boot.sha256 {
         return Err(Error::Failed("boot.img is not what the manifest says".to_owned()));
     }
-    Ok(Beginning(beginning))
-}
-
-/// The slot can be read from here on.
-pub(super) fn finish(area: &Area, beginning: &Beginning) -> Result<()> {
-    area.write(0, &beginning.0)
+    Ok(beginning)
 }
 
 fn place(letter: u64, at: u64) -> Option<usize> {

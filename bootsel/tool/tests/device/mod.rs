@@ -55,10 +55,10 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// A boot volume whose letter is not set, and where that is.
-fn boot_volume(id: &str) -> (Vec<u8>, u64) {
+/// A boot volume whose letter is not set, and where that is; without one of its files.
+fn boot_volume(id: &str, without: &str) -> (Vec<u8>, u64) {
     let bytes = |text: String| Content::Bytes(text.into_bytes());
-    let volume = Volume {
+    let mut volume = Volume {
         label: "PIVOT_BOOT".into(),
         id: 7,
         kind: Kind::Fat16,
@@ -75,8 +75,12 @@ fn boot_volume(id: &str) -> (Vec<u8>, u64) {
             ("initrd".into(), bytes("initrd".into())),
             ("early.img".into(), bytes("early".into())),
             ("start.elf".into(), bytes("..\0tryboot\0..".into())),
+            ("start4.elf".into(), bytes("start4".into())),
+            ("fixup4.dat".into(), bytes("fixup4".into())),
+            ("bcm2711-rpi-4-b.dtb".into(), bytes("tree".into())),
         ],
     };
+    volume.files.retain(|(name, _)| name != without);
     let plan = volume.plan().unwrap();
     let file = tempfile::tempfile().unwrap();
     file.set_len(volume.bytes).unwrap();
@@ -89,13 +93,19 @@ fn boot_volume(id: &str) -> (Vec<u8>, u64) {
 }
 
 pub(crate) fn revision(id: &str, version: u64) -> Made {
-    let (boot, letter) = boot_volume(id);
+    revision_for(id, version, "pi4b", "")
+}
+
+/// A revision for these boards, whose slot lacks a file.
+pub(crate) fn revision_for(id: &str, version: u64, boards: &str, without: &str) -> Made {
+    let (boot, letter) = boot_volume(id, without);
     let files = vec![
         (manifest::ROOT.to_owned(), format!("root of {id}").into_bytes().repeat(9000)),
         (manifest::modules_image(RELEASE).unwrap(), b"modules, the same in all".repeat(5000)),
     ];
     let mut made = Manifest::new(&id.parse().unwrap(), version);
     made.keys.push((manifest::SLOT_LETTER.into(), letter.to_string()));
+    made.keys.push(("boards".into(), boards.into()));
     let all = [(manifest::BOOT.to_owned(), boot.clone())].into_iter().chain(files.clone());
     for (name, bytes) in all {
         made.files.push(manifest::File { sha256: sha256(&bytes), bytes: bytes.len() as u64, name });

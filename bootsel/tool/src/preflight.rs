@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whether the boards that a revision is for find in its slot what their firmware loads: kernel, device tree, archives,
+//! and the firmware itself. The decision is `rpifw`'s, as it was when the image was built.
+
+use bootsel::autoboot::{self, Autoboot};
+use bootsel::board::Board as Code;
+use bootsel::manifest::Manifest;
+use bootsel::{Slot, fat};
+use rpifw::{BOARDS, Board, Disk, Fat, Start, Table};
+
+use crate::area::Area;
+use crate::disk::number;
+use crate::error::{Error, Result, failed};
+use crate::root::Root;
+
+/// The manifest's key with their names.
+const BOARDS_KEY: &str = "boards";
+/// What the firmware reads to decide; kernels and archives are looked for only.
+const TEXT: u32 = 1 << 20;
+
+/// The slot as the firmware finds it in a trial, behind a first partition that leads there.
+struct Tried<'a> {
+    first: First,
+    slot: InSlot<'a>,
+    number: u8,
+}
+
+/// Partition 1 as it has to be: its own files are judged elsewhere.
+struct First(Vec<u8>);
+
+struct InSlot<'a> {
+    area: &'a Area,
+    volume: &'a fat::Volume,
+}
+
+impl Disk for Tried<'_> {
+    fn table(&self) -> Table {
+        Table::Mbr
+    }
+
+    fn volume(&self, number: u32) -> Option<&dyn rpifw::Volume> {
+        match number {
+            1 => Some(&self.first),
+            _ if number == u32::from(self.number) => Some(&self.slot),
+            _ => None,
+        }
+    }
+}
+
+impl rpifw::Volume for First {
+    fn read(&self, path: &str) -> std::result::Result<Option<Vec<u8>>, String> {
+        Ok((path == autoboot::NAME).then(|| self.0.clone()))
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        [autoboot::NAME, rpifw::partition::CONFIG, rpifw::partition::BOOTCODE].contains(&path)
+    }
+
+    fn fat(&self) -> Fat {
+        Fat::Fat16
+    }
+}
+
+impl rpifw::Volume for InSlot<'_> {
+    fn read(&self, path: &str) -> std::result::Result<Option<Vec<u8>>, String> {
+        self.area.content(self.volume, path, TEXT).map_err(|why| why.to_string())
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        let found = self.area.find(self.volume, path.trim_start_matches('/'));
+        found.is_ok_and(|file| file.is_some_and(|file| file.bytes > 0))
+    }
+
+    fn fat(&self) -> Fat {
+        match self.volume.bits() {
+            12 => Fat::Fat12,
+            16 => Fat::Fat16,
+            _ => Fat::Fat32,
+        }
+    }
+}
+
+/// The boards that a revision is for; one that this tool does not know yet is the builder's to judge.
+fn claimed(names: &str) -> Vec<&'static Board> {
+    names.split(',').filter_map(rpifw::board).collect()
+}
+
+/// Whether the revision is for the board that this is: by its revision code, where it has one and it is known.
+pub(crate) fn this_board(root: &Root, manifest: &Manifest) -> std::result::Result<(), String> {
+    let code = root.tree_number("system/linux,revision").and_then(Code::from_code);
+    let (Some(names), Some(code)) = (manifest.get(BOARDS_KEY), code) else { return Ok(()) };
+    let is_this = |board: &&Board| board.type_code == u32::from(code.kind);
+    if BOARDS.iter().any(|board| is_this(&board)) && !claimed(names).iter().any(is_this) {
+        return Err(format!("the revision is for {names}, and this is a {}", code.model()));
+    }
+    Ok(())
+}
+
+/// Lets the firmware of each board decide.
+pub(crate) fn boards(
+    area: &Area,
+    volume: &fat::Volume,
+    slot: Slot,
+    manifest: &Manifest,
+) -> Result<()> {
+    let Some(names) = manifest.get(BOARDS_KEY) else { return Ok(()) };
+    let autoboot = Autoboot::new(number(slot.other()), number(slot));
+    let autoboot = autoboot.and_then(|file| file.to_bytes()).map_err(failed(autoboot::NAME))?;
+    let first = First(autoboot.to_vec());
+    let tried = Tried { first, slot: InSlot { area, volume }, number: number(slot) };
+    claimed(names).into_iter().try_for_each(|board| {
+        let stops = |why| format!("{} ({}) would not boot: {why}", board.name, board.model);
+        starts(board, &tried).map_err(|why| Error::Failed(stops(why)))
+    })
+}
+
+fn starts(board: &Board, tried: &Tried<'_>) -> std::result::Result<(), String> {
+    use rpifw::Volume;
+    let start = Start { tryboot: true, arm_64bit: None };
+    let boot = rpifw::boot(board, tried, &start).map_err(|stop| stop.reason)?;
+    if boot.partition != u32::from(tried.number) {
+        return Err(format!("it takes partition {}", boot.partition));
+    }
+    // a slot without any firmware is one for emulation
+    let has_firmware = ["start.elf", "start4.elf"].iter().any(|name| tried.slot.exists(name));
+    match boot.missing.first().filter(|_| has_firmware) {
+        Some(stop) => Err(stop.reason.clone()),
+        None => Ok(()),
+    }
+}
