@@ -2,6 +2,7 @@
 //! `boards`: what each Raspberry Pi would boot from an image, and whether that can work. The decision is `rpifw`'s.
 
 pub mod evidence;
+pub mod root;
 pub mod subject;
 mod text;
 

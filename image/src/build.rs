@@ -27,6 +27,7 @@ use crate::keys::Key;
 use crate::mksquashfs;
 use crate::progress::{Progress, size};
 use crate::revision;
+use crate::root::{Added, Source};
 use crate::rpi::firmware::Firmware as PiFirmware;
 use crate::slot::{Boot, CMDLINE, LETTER_AT, cmdline};
 use crate::squashfs::{self, Codec, Options};
@@ -72,6 +73,7 @@ pub struct Build<'a> {
     initramfs: Vec<u8>,
     kernels: Vec<Planned>,
     root: Option<Codec>,
+    packed: Option<(Source, Added)>,
     firmware: Option<firmware::Planned>,
     pi_firmware: Option<PiFirmware>,
     slot: Volume,
@@ -98,6 +100,7 @@ impl<'a> Build<'a> {
         let read: Vec<_> =
             looked.iter().map(|one| (one.look.release.as_str(), &one.look.config)).collect();
         let root = config.root.as_ref().map(|root| plan::root_codec(root, &read)).transpose()?;
+        let packed = plan::packed(config, &looked, key.as_ref(), progress)?;
         let identity = Identity::of(&config.name);
         let cmdline = cmdline(
             &config.disk,
@@ -128,6 +131,7 @@ impl<'a> Build<'a> {
             initramfs,
             kernels,
             root,
+            packed,
             firmware,
             pi_firmware,
             slot,
@@ -161,6 +165,10 @@ impl<'a> Build<'a> {
         let directory = self.out.join("revision");
         // so that whoever installs or checks the slot's volume finds the byte
         let mut keys = vec![(bootsel::manifest::SLOT_LETTER, letter.to_string())];
+        if self.config.rpi.is_some() {
+            let files = bootsel::manifest::BOOTSEL_FILES.to_string();
+            keys.push((bootsel::manifest::REQUIRES_BOOTSEL, files));
+        }
         if !self.boards.is_empty() {
             keys.push(("boards", self.boards.join(",")));
         }
@@ -213,13 +221,12 @@ impl<'a> Build<'a> {
         let path = self.out.join(bootsel::manifest::ROOT);
         let step = self.progress.step(bootsel::manifest::ROOT, 0);
         let options = self.options(codec);
-        let length = match (&section.squashfs, &section.directory, &section.tar) {
-            (Some(file), _, _) => squashfs::take(file, &path)?,
-            (_, Some(directory), _) => {
-                self.warn_of_owner(directory);
-                mksquashfs::directory(directory, options, &path)?
+        let length = match (&section.squashfs, &self.packed) {
+            (Some(file), _) => squashfs::take(file, &path)?,
+            (_, Some((source, added))) => {
+                self.warn_of_owner(source);
+                mksquashfs::root(source, added, options, &path)?
             }
-            (_, _, Some(tar)) => mksquashfs::tar(tar, options, &path)?,
             _ => return Ok(None),
         };
         step.done(&format!("{}, {codec}", size(length)));
@@ -227,13 +234,22 @@ impl<'a> Build<'a> {
     }
 
     /// A root file system that somebody else owns boots, and then sudo and sshd refuse to work.
-    fn warn_of_owner(&self, directory: &Path) {
-        let owner = fs::metadata(directory).map_or(0, |facts| facts.uid());
-        if owner != 0 {
-            let text =
-                "belongs to user id {}, and so will root.squashfs: use a tar file, or fakeroot";
-            let text = text.replace("{}", &owner.to_string());
-            self.progress.note(&format!("warning: {} {text}", directory.display()));
+    fn warn_of_owner(&self, source: &Source) {
+        let text = match source {
+            Source::Directory(directory) => {
+                let owner = fs::metadata(directory).map_or(0, |facts| facts.uid());
+                let advice = "and so will root.squashfs: use a tar file, or fakeroot";
+                let text = format!("{} belongs to user id {owner}, {advice}", directory.display());
+                (owner != 0).then_some(text)
+            }
+            Source::Tar(_) => mksquashfs::root_is_ours().then(|| {
+                "squashfs-tools before 4.6 give the root directory of root.squashfs to the user who builds, where there \
+                 are no user namespaces"
+                    .to_owned()
+            }),
+        };
+        if let Some(text) = text {
+            self.progress.note(&format!("warning: {text}"));
         }
     }
 

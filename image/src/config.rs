@@ -3,13 +3,14 @@
 //!
 //! Keys that are not known are refused, and relative paths are relative to the file's own directory.
 
+mod bootsel;
 mod rpi;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ::bootsel::manifest::RevisionId;
 use anyhow::{Context, Result, bail, ensure};
-use bootsel::manifest::RevisionId;
 use serde::Deserialize;
 
 use crate::artifact::Output;
@@ -19,6 +20,7 @@ use crate::keys::Key;
 use crate::machines::Machine;
 use crate::progress::Progress;
 use crate::squashfs::{Codec, Writer};
+pub use bootsel::{Bootsel, Deadline, Network};
 pub use rpi::{KernelFile, Rpi, Variant};
 
 /// All of a configuration file.
@@ -50,6 +52,8 @@ pub struct Config {
     pub firmware: Option<Firmware>,
     /// Absent: no root.squashfs; the command line names the root then.
     pub root: Option<Root>,
+    /// Absent: nothing is put into the root.
+    pub bootsel: Option<Bootsel>,
 }
 
 /// `[revision]`
@@ -291,6 +295,7 @@ impl Config {
         }
         self.output.check()?;
         rpi::check(self)?;
+        bootsel::check(self)?;
         crate::squashfs::check_level(self.zstd_level).context("zstd_level")
     }
 
@@ -308,9 +313,10 @@ impl Config {
         let init = initramfs.init.iter_mut().flatten();
         let revision = &mut self.revision;
         let keys = [&mut revision.key, &mut revision.password_file].into_iter().flatten();
-        for path in
-            firmware.chain(root).chain(kernel).chain(programs).chain(init).chain(rpi).chain(keys)
-        {
+        let bootsel = self.bootsel.iter_mut();
+        let bootsel = bootsel.flat_map(|b| b.program.iter_mut().chain(b.keys.iter_mut().flatten()));
+        let parts = firmware.chain(root).chain(kernel).chain(programs).chain(init);
+        for path in parts.chain(rpi).chain(keys).chain(bootsel) {
             *path = base.join(&path);
         }
     }

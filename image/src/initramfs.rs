@@ -13,10 +13,6 @@ use serde::Deserialize;
 use crate::cpio::Archive;
 use crate::elf::{Facts, Machine};
 
-/// Where the release build of the workspace puts the AArch64 program and the ARMv6 one.
-const BUILT: &str = "aarch64-unknown-linux-musl/release/init";
-const BUILT_ARMV6: &str = "arm-unknown-linux-musleabi/release/init";
-
 /// Which machine's program is /init.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -26,6 +22,26 @@ pub enum Arch {
     Aarch64,
     /// The ARM one, and it is alone: for devices whose kernels are all 32-bit.
     Armv6,
+}
+
+impl Arch {
+    /// As it is written in a configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Aarch64 => "aarch64",
+            Self::Armv6 => "armv6",
+        }
+    }
+
+    /// Where the release build of the workspace puts a program for it.
+    fn built(self, program: &str) -> String {
+        let target = match self {
+            Self::Aarch64 => "aarch64-unknown-linux-musl",
+            Self::Armv6 => "arm-unknown-linux-musleabi",
+        };
+        format!("{target}/release/{program}")
+    }
 }
 
 /// The programs of an initramfs.
@@ -55,22 +71,44 @@ impl Programs {
 /// # Errors
 /// Says how to make them where there is none.
 pub fn built(arch: Arch) -> Result<Vec<PathBuf>> {
+    built_in(&targets()?, arch)
+}
+
+/// Another program of that build.
+///
+/// # Errors
+/// As [`built`].
+pub fn built_program(name: &str, arch: Arch) -> Result<PathBuf> {
+    let targets = targets()?;
+    let inside = arch.built(name);
+    let found = targets.iter().map(|target| target.join(&inside)).find(|path| path.is_file());
+    found.with_context(|| {
+        let place = targets.first().map_or(PathBuf::from(&inside), |target| target.join(&inside));
+        format!(
+            "no {name} program given, and none built: looked for {}; build it with\n  cargo device\nor name one \
+             ({name}.program in the configuration)",
+            place.display()
+        )
+    })
+}
+
+fn targets() -> Result<Vec<PathBuf>> {
     let given = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let here = std::env::current_dir().context("there is no current directory")?;
     let above = here.ancestors().map(|directory| directory.join("target"));
-    built_in(&given.into_iter().chain(above).collect::<Vec<_>>(), arch)
+    Ok(given.into_iter().chain(above).collect())
 }
 
 fn built_in(targets: &[PathBuf], arch: Arch) -> Result<Vec<PathBuf>> {
     let names: &[_] = match arch {
-        Arch::Aarch64 => &[BUILT, BUILT_ARMV6],
-        Arch::Armv6 => &[BUILT_ARMV6],
+        Arch::Aarch64 => &[arch.built("init"), Arch::Armv6.built("init")],
+        Arch::Armv6 => &[arch.built("init")],
     };
     let program = |target: &PathBuf, name| Some(target.join(name)).filter(|path| path.is_file());
-    let found = targets.iter().find(|target| program(target, names[0]).is_some());
+    let found = targets.iter().find(|target| program(target, &names[0]).is_some());
     let found = found.map(|target| names.iter().filter_map(|name| program(target, name)).collect());
     found.with_context(|| {
-        let place = targets.first().map_or(PathBuf::from(names[0]), |target| target.join(names[0]));
+        let place = targets.first().map_or(PathBuf::from(&names[0]), |target| target.join(&names[0]));
         format!(
             "no init program given, and none built: looked for {}; build AArch64's and ARMv6's with\n  \
              cargo device\nor name one (--init, or initramfs.init in the configuration)",
@@ -205,7 +243,8 @@ mod tests {
     fn built_programs_are_found() {
         let files = Files::new();
         let targets = [files.0.path().join("none"), files.0.path().join("target")];
-        let [aarch64, armv6] = [BUILT, BUILT_ARMV6].map(|name| targets[1].join(name));
+        let [aarch64, armv6] =
+            [Arch::Aarch64, Arch::Armv6].map(|arch| targets[1].join(arch.built("init")));
         for path in [&aarch64, &armv6] {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
         }

@@ -129,6 +129,12 @@ impl Key {
         Ok(Self { number, ed25519: ed25519.sk, public })
     }
 
+    /// The text of its public key's file.
+    #[must_use]
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+
     /// Signs a manifest, the same way each time: the text of `manifest.minisig`.
     ///
     /// # Errors

@@ -48,6 +48,7 @@ pub mod machines;
 pub mod mksquashfs;
 pub mod progress;
 pub mod revision;
+pub mod root;
 pub mod rpi;
 pub mod rpidisk;
 pub mod run;

@@ -10,6 +10,7 @@ mod config;
 mod disk;
 mod revision;
 mod systemd;
+mod updates;
 
 use std::fmt;
 use std::fs::File;
@@ -108,6 +109,7 @@ const RULES: &[Rule] = &[
     warning("slot-full", On::Every, disk::full),
     error("slots-differ", On::Every, disk::differ),
     error("slot-letter", On::Every, disk::letter),
+    error("slot-content", On::Every, disk::content),
     error("bootsel-config", On::Pi, bootsel::config),
     error("autoboot-missing", On::Pi, bootsel::missing),
     error("autoboot-size", On::Pi, bootsel::size),
@@ -127,6 +129,9 @@ const RULES: &[Rule] = &[
     error("watchdog", On::Every, cmdline::watchdog),
     warning("reboot-watchdog", On::Every, systemd::reboot),
     error("revision", On::Every, revision::complete),
+    error("requires-bootsel", On::Pi, updates::requires),
+    warning("bootsel-program", On::Pi, updates::tool),
+    warning("bootsel-keys", On::Pi, updates::keys),
     error("kernel-listed", On::Every, revision::listed),
     error("modules-missing", On::Every, revision::modules),
     error("codec", On::Every, revision::codec),

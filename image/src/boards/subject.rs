@@ -8,11 +8,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bootsel::manifest;
 use rpifw::Volume;
+use sha2::{Digest, Sha256};
 
 use super::evidence::{self, Data, Image, Listed, Modules, Revision};
+use super::root::Root;
 use crate::inspect::archive::Initramfs;
 use crate::rpidisk::{ImageDisk, ImageVolume};
 use crate::slot;
@@ -27,6 +29,7 @@ type Shared<K, T> = RefCell<BTreeMap<K, Rc<Result<T, String>>>>;
 /// An image.
 #[derive(Debug)]
 pub struct Subject<'a> {
+    file: &'a File,
     /// Its partitions and FAT volumes.
     pub disk: ImageDisk<'a>,
     /// The data partition.
@@ -37,6 +40,7 @@ pub struct Subject<'a> {
     archives: Shared<(u32, String), Initramfs>,
     revisions: Shared<String, Option<Revision>>,
     modules: Shared<(String, String), Modules>,
+    roots: Shared<String, Option<Root>>,
 }
 
 impl<'a> Subject<'a> {
@@ -48,6 +52,7 @@ impl<'a> Subject<'a> {
         let disk = ImageDisk::open(file)?;
         let data = disk.partitions.iter().find_map(|part| Data::at(path, file, part.start));
         Ok(Self {
+            file,
             differences: differences(&disk, file)?,
             disk,
             data,
@@ -55,6 +60,7 @@ impl<'a> Subject<'a> {
             archives: RefCell::default(),
             revisions: RefCell::default(),
             modules: RefCell::default(),
+            roots: RefCell::default(),
         })
     }
 
@@ -116,6 +122,44 @@ impl<'a> Subject<'a> {
             let data = self.data.ok_or("no data partition")?;
             data.revision(id).map_err(|error| format!("{error:#}"))
         })
+    }
+
+    /// The root file system of a revision; none where it brings none.
+    pub fn root(&self, id: &str) -> Rc<Result<Option<Root>, String>> {
+        once(&self.roots, id.to_owned(), || {
+            let revision = self.revision(id);
+            let files = revision.as_ref().as_ref().map_err(Clone::clone)?.iter();
+            let mut files = files.flat_map(|revision| &revision.files);
+            if !files.any(|(name, _)| name == manifest::ROOT) {
+                return Ok(None);
+            }
+            let read = || {
+                let copy = self.data.context("no data partition")?.copy(id, manifest::ROOT)?;
+                Root::read(copy.path())
+            };
+            read().map(Some).map_err(|error| format!("{error:#}"))
+        })
+    }
+
+    /// The hash of the first `bytes` of a slot, one of which counts as this letter.
+    ///
+    /// # Errors
+    /// Where the slot is shorter.
+    pub fn hash_slot(&self, number: u32, bytes: u64, at: u64, letter: u8) -> Result<[u8; 32]> {
+        let slot = self.disk.partition(number).context("no such partition")?;
+        ensure!(bytes <= slot.bytes, "has {} bytes, its boot.img {bytes}", slot.bytes);
+        let (mut hash, mut offset) = (Sha256::new(), 0);
+        while offset < bytes {
+            let mut piece = vec![0; usize::try_from(PIECE.min(bytes - offset))?];
+            self.file.read_exact_at(&mut piece, slot.start + offset).context("is cut short")?;
+            let inside = at.checked_sub(offset).and_then(|at| usize::try_from(at).ok());
+            if let Some(byte) = inside.and_then(|at| piece.get_mut(at)) {
+                *byte = letter;
+            }
+            hash.update(&piece);
+            offset += PIECE;
+        }
+        Ok(hash.finalize().into())
     }
 
     /// What the modules image of a release in a revision holds.

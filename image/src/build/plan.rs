@@ -7,11 +7,14 @@ use crate::cache::Cache;
 use crate::compress;
 use crate::config::{self, Config, KernelFile};
 use crate::early;
+use crate::elf::Machine;
 use crate::initramfs::{self, Arch, Programs};
 use crate::kconfig::Kconfig;
 use crate::kernel::image::Kind;
 use crate::kernel::{self, Kernel, Look, Source};
+use crate::keys::Key;
 use crate::progress::Progress;
+use crate::root::{self, Added, Source as Root};
 use crate::rpi;
 use crate::slot::Names;
 use crate::squashfs::{self, Codec};
@@ -135,6 +138,28 @@ impl Looked<'_> {
         };
         Ok(Planned { codec: self.codec, file: self.file, kernel, names, image, early })
     }
+}
+
+/// A root that is packed here, and what is put into it.
+pub(super) fn packed(
+    config: &Config,
+    kernels: &[Looked<'_>],
+    key: Option<&Key>,
+    progress: Progress,
+) -> Result<Option<(Root, Added)>> {
+    let Some(mut source) = config.root.as_ref().and_then(Root::of) else { return Ok(None) };
+    source.look()?;
+    let Some(section) = &config.bootsel else { return Ok(Some((source, Added::default()))) };
+    let machine = |kind| if kind == Some(Kind::Arm) { Machine::Arm } else { Machine::Aarch64 };
+    let kernels = kernels.iter().map(|one| root::bootsel::Runs {
+        release: &one.look.release,
+        config: &one.look.config,
+        machine: machine(one.look.kind),
+    });
+    let own = key.map(Key::public);
+    let added =
+        root::bootsel::plan(config, section, &source, &kernels.collect::<Vec<_>>(), own, progress)?;
+    Ok(Some((source, added)))
 }
 
 /// The codec of the root, which all kernels must read.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Rules on the partition table and the file systems.
 
+use bootsel::manifest;
+use bootsel::slot::PLACEHOLDER;
 use rpifw::{Fat, Table, Volume};
 
 use super::{Fault, place, volumes};
@@ -122,4 +124,24 @@ pub(super) fn letter(subject: &Subject<'_>) -> Vec<Fault> {
         Some((super::file(number, crate::slot::CMDLINE), what))
     };
     SLOTS.into_iter().zip(["a", "b"]).filter_map(fault).collect()
+}
+
+/// A slot is what its manifest says, but for its letter: else the device refuses to try it, and to go back to it.
+pub(super) fn content(subject: &Subject<'_>) -> Vec<Fault> {
+    let fault = |number| {
+        let id = subject.word(number, "pivot.revision")?;
+        let read = subject.revision(&id);
+        let manifest = read.as_ref().as_ref().ok()?.as_ref()?.manifest.as_ref().ok()?;
+        let boot = manifest.file(manifest::BOOT)?;
+        let differs = |what: String| Some((place(number), what));
+        let Some(letter) = manifest.slot_letter() else {
+            return differs(format!("revision {id} does not say where the letter of the slot is"));
+        };
+        match subject.hash_slot(number, boot.bytes, letter, PLACEHOLDER.as_bytes()[0]) {
+            Ok(hash) if hash == boot.sha256 => None,
+            Ok(_) => differs(format!("is not the {} of revision {id}", manifest::BOOT)),
+            Err(why) => differs(format!("{why:#}")),
+        }
+    };
+    SLOTS.into_iter().filter_map(fault).collect()
 }

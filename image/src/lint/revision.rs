@@ -13,7 +13,7 @@ use crate::squashfs::Codec;
 const PART: u64 = 512;
 
 /// The revisions that the slots name, each once, with the partition of the first slot that does.
-fn revisions(subject: &Subject<'_>) -> Vec<(u32, String)> {
+pub(super) fn revisions(subject: &Subject<'_>) -> Vec<(u32, String)> {
     let mut found: Vec<(u32, String)> = Vec::new();
     for number in SLOTS {
         let id = subject.word(number, "pivot.revision");

@@ -16,8 +16,11 @@ mod keys;
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
+
+use image::lint::{Finding, lint};
 
 use common::{Project, RELEASE, assert_equal, output, pivot_image, program, refusal};
 
@@ -143,6 +146,11 @@ fn factory_image_and_bundle_are_one_revision() {
     assert!(!text.contains("PROBLEM") && text.contains("boot.img"), "{text}");
     let text = output(pivot_image().arg("inspect").arg(project.path("signed/demo.img")));
     assert!(!text.contains("PROBLEM") && text.contains("boot.img"), "{text}");
+    let slot = |findings: &[Finding]| findings.iter().any(|found| found.rule == "slot-content");
+    assert!(!slot(&lint(&image).unwrap().findings));
+    let file = fs::File::options().write(true).open(&image).unwrap();
+    file.write_all_at(b"x", ((SLOT.0 + SLOT.1) << 20) - 512).unwrap();
+    assert!(slot(&lint(&image).unwrap().findings));
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Project {
     }
 }
 
-const CONFIG: &str = r#"
+pub(crate) const CONFIG: &str = r#"
 name = "demo"
 zstd_level = 3
 [revision]

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use super::common::program;
 use super::image::Image;
-use super::{check, lint};
+use super::{check, check_clean, lint};
 
 #[test]
 fn partition_tables() {
@@ -89,6 +89,25 @@ fn slots() {
         "partition 2, cmdline.txt",
         "pivot.slot=b, expected a",
     );
+}
+
+#[test]
+fn content_of_slots() {
+    check_clean(|i| i.hashed = true);
+    let what = "is not the boot.img of revision r1";
+    let at = (40 << 20) - 512;
+    let later = |i: &mut Image, number| {
+        i.hashed = true;
+        // nobody looks at the end of the volume
+        i.patch(number, at, b"x");
+    };
+    check(|i| later(i, 2), &["slot-content", "slots-differ"], "partition 2", what);
+    check(|i| later(i, 3), &["slot-content", "slots-differ"], "partition 3", what);
+    let both = |i: &mut Image| {
+        later(i, 2);
+        later(i, 3);
+    };
+    check(both, &["slot-content"], "partition 2", what);
 }
 
 #[test]

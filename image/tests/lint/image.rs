@@ -107,6 +107,10 @@ pub(crate) struct Image {
     /// A file that the manifest names and nobody finds, or that is longer than it says.
     pub(crate) missing: Option<&'static str>,
     pub(crate) longer: Option<&'static str>,
+    /// Whether the manifest has the hash of the slots, as they are before anything is patched.
+    pub(crate) hashed: bool,
+    /// More keys of the manifest.
+    pub(crate) keys: Vec<(&'static str, String)>,
     patches: Vec<(u64, Vec<u8>)>,
 }
 
@@ -146,6 +150,12 @@ pub(crate) fn modules(release: &str, builtin: &[&str], calls: &str) -> Vec<u8> {
     ])
 }
 
+/// What a root needs for updates.
+pub(crate) const UPDATES: [(&str, &str); 2] = [
+    ("usr/sbin/bootsel", "x"),
+    ("etc/pivot/keys/a.pub", include_str!("../../../bootsel/signed/src/tests/a.pub")),
+];
+
 /// A root image.
 pub(crate) fn root(files: &[(&str, &str)]) -> Vec<u8> {
     let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
@@ -164,7 +174,7 @@ fn revision() -> Files {
             })
             .collect();
         files.push(("firmware.squashfs".to_owned(), root(&[("brcm/a.bin", "x")])));
-        files.push(("root.squashfs".to_owned(), root(&[("sbin/init", "x")])));
+        files.push(("root.squashfs".to_owned(), root(&UPDATES)));
         files
     };
     FILES.get_or_init(make).clone()
@@ -217,6 +227,8 @@ impl Image {
             claims: rpifw::BOARDS.iter().map(|board| board.name).collect::<Vec<_>>().join(","),
             missing: None,
             longer: None,
+            hashed: false,
+            keys: Vec::new(),
             patches: Vec::new(),
         };
         let filler = "#".repeat(511 - AUTOBOOT.len());

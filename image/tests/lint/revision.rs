@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Kernels, initramfs and revision, and what boards make of them.
 
-use super::image::{Image, RELEASES, TREES, elf, modules, root};
+use super::image::{Image, RELEASES, TREES, UPDATES, elf, modules, root};
 use super::{check, check_clean};
 
 #[test]
@@ -10,7 +10,7 @@ fn systemd() {
     let config = "etc/systemd/system.conf";
     let dropin = "usr/lib/systemd/system.conf.d/10-x.conf";
     let image = |files: &[(&str, &str)]| {
-        let root = root(files);
+        let root = root(&[files, &UPDATES].concat());
         move |i: &mut Image| i.revision_file("root.squashfs", root)
     };
     let bin = ("usr/lib/systemd/systemd", "x");
@@ -32,6 +32,31 @@ fn systemd() {
     ]));
     check_clean(image(&[bin, (config, "#RebootWatchdogSec=10min\nRebootWatchdogSec=off\n")]));
     check_clean(image(&[("sbin/init", "busybox")]));
+    // what [bootsel] ships
+    let shipped = include_str!("../../units/50-pivot.conf");
+    check_clean(image(&[bin, ("usr/lib/systemd/system.conf.d/50-pivot.conf", shipped)]));
+}
+
+#[test]
+fn updates() {
+    let at = "revision r1, root.squashfs";
+    let image = |files: &[(&str, &str)]| {
+        let root = root(files);
+        move |i: &mut Image| i.revision_file("root.squashfs", root)
+    };
+    let [program, key] = UPDATES;
+    check(image(&[key]), &["bootsel-program"], at, "has no bootsel: no update can be installed");
+    check(image(&[program]), &["bootsel-keys"], at, "has no public key in /etc/pivot/keys");
+    let bad = ("etc/pivot/keys/b.pub", "untrusted comment: b\nx\n");
+    check(image(&[program, key, bad]), &["bootsel-keys"], at, "/etc/pivot/keys/b.pub: ");
+    check_clean(image(&[("usr/bin/bootsel", "x"), key]));
+    check_clean(|i| i.keys.push(("requires_bootsel", "1".to_owned())));
+    check(
+        |i| i.keys.push(("requires_bootsel", "2".to_owned())),
+        &["requires-bootsel"],
+        "revision r1, manifest",
+        "requires_bootsel=2: bootsel knows 1 and refuses it",
+    );
 }
 
 #[test]

@@ -215,6 +215,7 @@ fn boards_are_told() {
     assert_eq!(report["boards"], serde_json::json!(boards));
     let manifest = fs::read_to_string(project.path("out/revision/manifest")).unwrap();
     assert!(manifest.contains(&format!("\nboards={}\n", boards.join(","))), "{manifest}");
+    assert!(manifest.contains("\nrequires_bootsel=1\n"), "{manifest}");
 }
 
 #[test]

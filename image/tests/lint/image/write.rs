@@ -11,6 +11,7 @@ use ::image::ext4::Filesystem;
 use ::image::fat::{Content, Kind, Volume};
 use bootsel::manifest::Manifest;
 use bootsel::ptable::{gpt, mbr};
+use sha2::{Digest, Sha256};
 
 use super::{Files, Image, MIB, PLACES, revision};
 use crate::common::program;
@@ -37,7 +38,8 @@ impl Image {
             let kind = if self.fat16_slots { Kind::Fat16 } else { Kind::Fat32 };
             volume(&file, index + 1, kind, &files);
         }
-        self.write_data(&file);
+        let boot = self.hashed.then(|| boot(&file));
+        self.write_data(&file, boot);
         for (at, bytes) in &self.patches {
             file.write_all_at(bytes, *at).unwrap();
         }
@@ -89,19 +91,20 @@ impl Image {
         file.write_all_at(&fs::read(path).unwrap(), PLACES[0].0 * MIB).unwrap();
     }
 
-    fn write_data(&self, file: &File) {
+    fn write_data(&self, file: &File, boot: Option<(u64, bootsel::manifest::File)>) {
         let plain = self.claims.len() > 1 && self.revision == revision();
+        let plain = plain && self.keys.is_empty() && boot.is_none();
         let as_new = plain && self.missing.is_none() && self.longer.is_none();
         static KNOWN: OnceLock<PathBuf> = OnceLock::new();
         let directory = tempfile::tempdir().unwrap();
         let known = if as_new {
             KNOWN.get_or_init(|| {
                 let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lint-data");
-                self.make_data(&path);
+                self.make_data(&path, None);
                 path
             })
         } else {
-            self.make_data(&directory.path().join("data"));
+            self.make_data(&directory.path().join("data"), boot);
             &directory.path().join("data")
         };
         let zeros = [0; 1 << 16];
@@ -112,13 +115,19 @@ impl Image {
         }
     }
 
-    fn make_data(&self, out: &Path) {
+    fn make_data(&self, out: &Path, boot: Option<(u64, bootsel::manifest::File)>) {
         let staging = tempfile::tempdir().unwrap();
         let directory = staging.path().join("pivot/revisions/r1");
         fs::create_dir_all(&directory).unwrap();
         let mut manifest = Manifest::new(&"r1".parse().unwrap(), 1);
         if !self.claims.is_empty() {
             manifest.keys.push(("boards".to_owned(), self.claims.clone()));
+        }
+        let keys = self.keys.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+        manifest.keys.extend(keys);
+        if let Some((letter, file)) = boot {
+            manifest.keys.push(("slot_letter".to_owned(), letter.to_string()));
+            manifest.files.push(file);
         }
         for (name, bytes) in &self.revision {
             let length = bytes.len() as u64;
@@ -141,6 +150,19 @@ impl Image {
         };
         filesystem.make(out, PLACES[3].1 * MIB).unwrap();
     }
+}
+
+/// Slot a as a manifest lists it, and where its letter is.
+fn boot(file: &File) -> (u64, bootsel::manifest::File) {
+    let mut bytes = vec![0; usize::try_from(PLACES[1].1 * MIB).unwrap()];
+    file.read_exact_at(&mut bytes, PLACES[1].0 * MIB).unwrap();
+    let parameter = b"pivot.slot=";
+    let at = bytes.windows(parameter.len()).position(|window| window == parameter).unwrap();
+    let letter = at + parameter.len();
+    bytes[letter] = b'_';
+    let sha256 = Sha256::digest(&bytes).into();
+    let bytes = bytes.len() as u64;
+    (letter as u64, bootsel::manifest::File { sha256, bytes, name: "boot.img".to_owned() })
 }
 
 fn volume(file: &File, index: usize, kind: Kind, files: &Files) {

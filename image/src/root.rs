@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is laid into a root file system while it is packed: where each file goes, decided before anything is written.
+//! The root is neither unpacked nor changed.
+
+pub mod bootsel;
+mod source;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+pub use source::{Source, Tar};
+
+/// As many links as the kernel follows. (path_resolution(7))
+const LINKS: usize = 40;
+
+/// What is at a path of a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A symbolic link and where it leads.
+    Link(PathBuf),
+    /// A file, or anything else that is no directory.
+    Other,
+}
+
+/// What is laid there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum New {
+    /// An empty directory.
+    Directory,
+    /// Its content, and whether it can be executed.
+    File(Vec<u8>, bool),
+    /// A symbolic link.
+    Link(String),
+}
+
+impl New {
+    /// Its permissions.
+    #[must_use]
+    pub fn mode(&self) -> u32 {
+        match self {
+            Self::Link(_) => 0o777,
+            Self::Directory | Self::File(_, true) => 0o755,
+            Self::File(_, false) => 0o644,
+        }
+    }
+}
+
+/// What is laid into a root: every owner is root, every time 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Added {
+    /// Paths without a leading slash and without links in them; a directory comes before what is in it.
+    pub nodes: Vec<(String, New)>,
+    /// Those of the root's own entries that are in the way.
+    pub replaced: Vec<String>,
+}
+
+impl Added {
+    /// Finds the place of each of these.
+    ///
+    /// # Errors
+    /// Where the way there is not made of directories and of links to directories, or a directory is in its place.
+    pub fn plan(root: &Source, wanted: Vec<(String, New)>) -> Result<Self> {
+        let (mut directories, mut files) = (BTreeSet::new(), Vec::new());
+        let mut replaced = Vec::new();
+        for (path, node) in wanted {
+            let (above, name) = path.rsplit_once('/').context("no path")?;
+            let way = walk(root, above).with_context(|| format!("cannot put /{path} in place"))?;
+            let at = below(&way.at, name);
+            match root.kind(&at)? {
+                Some(Kind::Directory) => bail!("cannot put /{path} in place: /{at} is a directory"),
+                Some(_) => replaced.push(at.clone()),
+                None => {}
+            }
+            directories.extend(way.missing);
+            files.push((at, node));
+        }
+        let directories = directories.into_iter().map(|path| (path, New::Directory));
+        Ok(Self { nodes: directories.chain(files).collect(), replaced })
+    }
+}
+
+/// A directory of a root.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Way {
+    /// Its path without links in it.
+    at: String,
+    /// Those that are not there, itself among them.
+    missing: Vec<String>,
+}
+
+/// The way to a directory as the device will go it: links are followed, and never lead out of the root.
+fn walk(root: &Source, path: &str) -> Result<Way> {
+    let mut way = Way::default();
+    let mut rest: VecDeque<_> = path.split('/').map(|name| (name.to_owned(), false)).collect();
+    let mut links = 0;
+    while let Some((name, linked)) = rest.pop_front() {
+        if name == ".." {
+            way.at.truncate(way.at.rfind('/').unwrap_or(0));
+            continue;
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+@-".contains(&byte);
+        ensure!(name.bytes().all(plain), "/{}: odd name {name:?}", way.at);
+        let at = below(&way.at, &name);
+        match root.kind(&at)? {
+            Some(Kind::Directory) => way.at = at,
+            Some(Kind::Link(target)) => {
+                links += 1;
+                ensure!(links <= LINKS, "/{at}: too many links");
+                if target.is_absolute() {
+                    way.at.clear();
+                }
+                let names = names(&target).with_context(|| format!("/{at}"))?;
+                names.into_iter().rev().for_each(|name| rest.push_front((name, true)));
+            }
+            Some(Kind::Other) => bail!("/{at} is no directory"),
+            None if linked => bail!("a link leads to /{at}, which is not there"),
+            None => {
+                way.missing.push(at.clone());
+                way.at = at;
+            }
+        }
+    }
+    Ok(way)
+}
+
+/// A path in a directory; that of the root is empty.
+fn below(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+}
+
+/// The names in the target of a link.
+fn names(target: &Path) -> Result<Vec<String>> {
+    let name = |component: Component<'_>| match component {
+        Component::Normal(name) => {
+            let name = name.to_str().map(str::to_owned);
+            Some(name.context("leads to a name that is not UTF-8"))
+        }
+        Component::ParentDir => Some(Ok("..".to_owned())),
+        _ => None,
+    };
+    target.components().filter_map(name).collect()
+}
+
+/// Whether there is a file, or a link, at this path.
+fn has(root: &Source, path: &str) -> bool {
+    let Some((above, name)) = path.rsplit_once('/') else { return false };
+    let found = walk(root, above).and_then(|way| root.kind(&below(&way.at, name)));
+    matches!(found, Ok(Some(Kind::Other | Kind::Link(_))))
+}
+
+#[cfg(test)]
+mod tests;
