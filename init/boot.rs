@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 
 use bootsel::slot::Slot;
+use bootsel::text::Decimal;
 use mount::Error;
 use mount::block::Roots;
 use mount::device::DeviceName;
@@ -18,6 +19,7 @@ use crate::kmsg::say;
 use crate::report::Report;
 use crate::revision::Image;
 use crate::switch_root::Start;
+use crate::trial::Firmware;
 use crate::watchdog::Watchdog;
 use crate::{kmsg, rescue, switch_root};
 
@@ -29,6 +31,9 @@ const CMDLINE: usize = 64 << 10;
 pub(crate) struct Boot {
     pub(crate) start: Start,
     pub(crate) cmdline: Cmdline<'static>,
+    pub(crate) firmware: Firmware,
+    /// Who says that this is a trial; also `None` as long as that is not known.
+    pub(crate) trial: Option<&'static str>,
     pub(crate) release: String,
     pub(crate) deadline: Deadline,
     pub(crate) report: Report,
@@ -78,12 +83,11 @@ impl Boot {
         report.debug = cmdline.debug;
         say!(
             Info,
-            "version {}, kernel {release}, slot {}{}, revision {}, {} s to boot",
+            "version {}, kernel {release}, slot {}, revision {}, {} s to boot",
             env!("PIVOT_VERSION"),
             cmdline.slot.map_or("none", Slot::as_str),
-            if cmdline.trial { ", a trial" } else { "" },
             cmdline.revision.unwrap_or("none"),
-            u64::from(cmdline.timeout)
+            Decimal(cmdline.timeout.into())
         );
         for complaint in &cmdline.complaints {
             say!(Warn, "{complaint}");
@@ -100,6 +104,8 @@ impl Boot {
         };
         let mut boot = Self {
             start,
+            trial: cmdline.trial.then_some("command line"),
+            firmware: Firmware::read("/proc/device-tree/chosen/bootloader"),
             cmdline,
             release,
             deadline,
@@ -120,8 +126,7 @@ impl Boot {
         if let Some(slot) = self.cmdline.slot {
             self.report.fact("slot", slot.as_str());
         }
-        self.report.fact("trial", if self.cmdline.trial { "yes" } else { "no" });
-        self.report.stage("api");
+        self.stage("api");
     }
 
     /// Where block devices are looked for.
@@ -131,7 +136,7 @@ impl Boot {
 
     /// Something that a committed slot boots without. In a trial it is a failure: that is what a trial is for.
     pub(crate) fn degraded(&mut self, what: Error) -> Result<(), Error> {
-        if self.cmdline.trial {
+        if self.trial.is_some() {
             return Err(what);
         }
         say!(Warn, "{what}; booting on");

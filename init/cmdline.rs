@@ -4,10 +4,10 @@
 //! Everything is borrowed from the line, which lives as long as the boot. Nothing here is fatal. A word that we cannot use becomes a complaint, which the boot logs: a typing error must not
 //! cost a drive to the device.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bootsel::format;
 use bootsel::slot::Slot;
 use bootsel::text::split_once;
 

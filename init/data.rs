@@ -3,6 +3,7 @@
 
 use core::fmt;
 
+use bootsel::text::Decimal;
 use mount::Error;
 use mount::block::BlockDevice;
 use mount::file;
@@ -43,23 +44,24 @@ impl Boot {
     /// boots, and says so.
     #[inline(never)]
     pub(crate) fn mount_data(&mut self) -> Result<(), Error> {
-        let Some(given) = self.cmdline.data else { return Ok(()) };
+        let Some(given) = self.cmdline.data else { return self.find_trial() };
         let name = device_name("pivot.data", given)?;
         let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
-        self.report.stage("wait_for_data");
+        self.stage("wait_for_data");
         self.repair(&device)?;
         file::create_directories(DATA)?;
         let options = Options { kinds: None, read_only: false, data: None, warn };
         let mounted = filesystem::mount(&device.node, DATA, &options)?;
         self.data = Some(Data { read_only: mounted.read_only });
         self.report.fact("data", &device.node);
+        self.find_trial()?;
         if mounted.read_only {
             self.degraded(Error::new(format_args!(
                 "{} ({given}) can only be mounted read-only",
                 device.node
             )))?;
         }
-        self.report.stage("mount_data");
+        self.stage("mount_data");
         if !mounted.read_only {
             self.grow_data(&device);
         }
@@ -117,7 +119,7 @@ impl Boot {
             Some(0..=3) => Ok(()),
             Some(status) => failed(format_args!(
                 "left errors (exit status {})",
-                u64::from(status.unsigned_abs())
+                Decimal(status.unsigned_abs().into())
             )),
             None => failed(format_args!("was killed")),
         }

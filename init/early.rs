@@ -2,13 +2,12 @@
 //! The watchdog and the modules, which belong together: a watchdog whose driver is a module is armed as soon as
 //! that module is in, before the next one can hang.
 
-use alloc::format;
-
 use crate::boot::Boot;
 use crate::cmdline::WatchdogWish;
 use crate::kmsg::say;
 use crate::revision::MODULES;
 use crate::watchdog::Watchdog;
+use bootsel::format;
 use bootsel::text::pop;
 use mount::Error;
 use mount::file;
@@ -49,7 +48,7 @@ impl Boot {
                 "there is no watchdog to arm: no /dev/watchdog0 after the early modules"
             )))?;
         }
-        self.report.stage("early_modules");
+        self.stage("early_modules");
         Ok(())
     }
 
@@ -68,7 +67,7 @@ impl Boot {
                 self.degraded(Error::new(format_args!("module {name}: {why}")))?;
             }
         }
-        self.report.stage("modules");
+        self.stage("modules");
         Ok(())
     }
 

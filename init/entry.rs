@@ -7,6 +7,8 @@ use core::ffi::{CStr, c_char};
 use core::panic::PanicInfo;
 
 use alloc::vec::Vec;
+
+use bootsel::text::Decimal;
 use rustix::process::Pid;
 use uapi::memory::Heap;
 
@@ -108,7 +110,7 @@ unsafe fn strings(array: *const *const c_char) -> Vec<&'static CStr> {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let (file, line) = info.location().map_or(("", 0), |place| (place.file(), place.line()));
-    kmsg::last_words(format_args!("panic: {} ({file}:{})", info.message(), u64::from(line)));
+    kmsg::last_words(format_args!("panic: {} ({file}:{})", info.message(), Decimal(line.into())));
     rustix::fs::sync();
     // Where the kernel cannot restart, the armed watchdog does.
     let _ = uapi::reboot::restart();

@@ -2,7 +2,7 @@
 //! Small files of the kernel's file systems and of `/run`, written whole.
 
 use mount::file::{c_string, open_raw};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::{Errno, Result};
 
 /// Writes an existing file of the kernel in one call, as its attributes demand.
@@ -14,7 +14,7 @@ pub(crate) fn write(path: &str, bytes: &[u8]) -> Result<()> {
 /// Makes a file in memory (`/run`) with this content.
 pub(crate) fn create(path: &str, bytes: &[u8]) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    let file = rustix::fs::open(c_string(path)?.as_c_str(), flags, Mode::from_raw_mode(0o644))?;
+    let file = uapi::open::open(&c_string(path)?, flags, 0o644)?;
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = rustix::io::write(&file, rest)?;

@@ -5,10 +5,11 @@
 //! Two facts decide, each for itself: the partition is shorter than its disk allows, the file system is shorter than
 //! the partition. So what a cut of power left undone is done by the next boot, and a steady boot writes nothing.
 
-use alloc::format;
 use alloc::string::String;
 
+use bootsel::format;
 use bootsel::ptable::grow::{self, Disk, Plan};
+use bootsel::text::Decimal;
 use mount::Error;
 use mount::block::{self, BlockDevice, Partition};
 use mount::superblock::{self, Kind, Superblock};
@@ -39,14 +40,14 @@ impl Boot {
             let ext4 = grow_ext4(&device.node, &found);
             self.note_growth("data_ext4", &device.node, ext4);
         }
-        self.report.stage("grow_data");
+        self.stage("grow_data");
     }
 
     /// `grown` is the new length in bytes, if it is a new one.
     fn note_growth(&mut self, fact: &str, object: &str, grown: Result<Option<u64>, Error>) {
         let (level, line) = match grown {
             Ok(None) => return,
-            Ok(Some(length)) => (Level::Info, format!("grown to {} MiB", length >> 20)),
+            Ok(Some(length)) => (Level::Info, format!("grown to {} MiB", Decimal(length >> 20))),
             Err(why) => (Level::Warn, format!("not grown: {why}")),
         };
         kmsg::record(level, format_args!("{object}: {line}"));

@@ -1,59 +1,67 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The log on the data partition: what a person wants to know after a failed boot, and the count of the one-shot
-//! fallback. A steady boot writes nothing.
+//! The log on the data partition: what a person wants to know after a failed boot, the trace of a trial, and the count of
+//! the one-shot fallback. A steady boot writes nothing.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use bootsel::log::{self as records, Record};
-use mount::Error;
+use bootsel::log::{self, Record};
+use mount::{Error, file};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::boot::Boot;
 use crate::data::Data;
 use crate::kmsg::say;
-use mount::file;
 
 /// 64 records, preallocated by the image builder; below [`crate::data::DATA`].
 const LOG: &str = "/run/pivot/data/pivot/log/init.log";
 
-/// What is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// The boot came to its end, after a fallback.
-    Booted,
-    /// The reboot into the other slot, once.
-    Fallback,
-    /// A trial could not go on.
-    TrialFailed,
-    /// A committed slot could not go on.
-    Rescue,
+/// The log as it is on the disk.
+pub(crate) fn read() -> Result<Vec<u8>, Error> {
+    file::read(LOG, log::BYTES)
 }
 
-impl Event {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Booted => records::BOOTED,
-            Self::Fallback => records::FALLBACK,
-            Self::TrialFailed => "trial-failed",
-            Self::Rescue => "rescue",
+/// Which boot this is; empty where the kernel does not say.
+pub(crate) fn boot_id() -> String {
+    file::attribute("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+impl Data {
+    /// Whether the one-shot fallback was used and no boot came to its end since. Also where the log cannot be
+    /// written: what is not counted must not be done.
+    pub(crate) fn fallback_used(&self) -> bool {
+        match read() {
+            Ok(log) => self.read_only || log::fallback_used(&log::parse(&log)),
+            Err(_) => true,
         }
     }
 }
 
-impl Data {
-    /// Writes one record, synchronously, into the place of the oldest.
-    pub(crate) fn journal(&self, event: Event, boot: &Boot, message: &str) -> Result<(), Error> {
-        let log = read()?;
+impl Boot {
+    /// Writes one record into the place of the oldest; `false` where that is not possible.
+    pub(crate) fn journal(&self, event: &str, message: &str) -> bool {
+        if self.data.is_none() {
+            return false;
+        }
+        let written = self.write_record(event, message);
+        if let Err(why) = &written {
+            say!(Warn, "the log of the data partition lacks a record: {why}");
+        }
+        written.is_ok()
+    }
+
+    fn write_record(&self, event: &str, message: &str) -> Result<(), Error> {
+        let boot_id = boot_id();
         let record = Record {
             counter: 0,
-            boot_id: file::attribute("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
-            slot: boot.cmdline.slot,
-            revision: boot.revision.as_deref().or(boot.cmdline.revision).unwrap_or_default().into(),
-            event: event.word().into(),
-            message: message.into(),
+            boot_id: &*boot_id,
+            slot: self.cmdline.slot,
+            revision: self.revision.as_deref().or(self.cmdline.revision).unwrap_or_default(),
+            event,
+            message,
         };
-        let (offset, bytes) = records::next(&log, record)
+        let (offset, bytes) = log::next(&read()?, record)
             .ok_or_else(|| Error::new(format_args!("{LOG} is shorter than its records")))?;
         // Synchronous: the restart that follows must not overtake it. Never created: a full partition has no room.
         let flags = OFlags::WRONLY | OFlags::DSYNC | OFlags::NOFOLLOW;
@@ -64,30 +72,13 @@ impl Data {
         complete.map_err(|why| Error::call("write a record to", LOG, why))
     }
 
-    /// Whether the one-shot fallback was used and no boot came to its end since. Also where the log cannot be
-    /// written: what is not counted must not be done.
-    pub(crate) fn fallback_used(&self) -> bool {
-        match read() {
-            Ok(log) => self.read_only || records::fallback_used(&records::parse(&log)),
-            Err(_) => true,
-        }
-    }
-}
-
-impl Boot {
     /// After a fallback the first boot that comes to its end is recorded: the next fallback may happen again.
     pub(crate) fn journal_booted(&self) {
-        let Some(data) = &self.data else { return };
         let log = read().unwrap_or_default();
-        if !data.read_only
-            && records::fallback_used(&records::parse(&log))
-            && let Err(why) = data.journal(Event::Booted, self, "after a fallback")
+        if self.data.as_ref().is_some_and(|data| !data.read_only)
+            && log::fallback_used(&log::parse(&log))
         {
-            say!(Warn, "{why}");
+            self.journal(log::BOOTED, "after a fallback");
         }
     }
-}
-
-fn read() -> Result<Vec<u8>, Error> {
-    file::read(LOG, records::BYTES)
 }

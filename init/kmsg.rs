@@ -101,7 +101,7 @@ pub(crate) fn open() {
 
 fn device() -> Option<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let open = || rustix::fs::open(c"/dev/kmsg", flags, Mode::empty()).ok();
+    let open = || uapi::open::open(c"/dev/kmsg", flags, 0).ok();
     open().or_else(|| {
         // No devtmpfs: the node is made by hand (c 1:11), so that the reason for that is not lost.
         // Where it fails standard error is used.

@@ -23,6 +23,7 @@ mod revision;
 mod root;
 mod switch_root;
 mod systemd;
+mod trial;
 mod watchdog;
 
 #[cfg(all(target_env = "musl", not(test)))]

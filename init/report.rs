@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the boot did and how long each stage took: `/run/pivot/boot.json` for the booted system, one line for kmsg.
 
-use alloc::format;
 use alloc::string::String;
-use core::fmt::Write as _;
+use alloc::vec::Vec;
+
+use bootsel::format;
+use bootsel::text::{Decimal, hex_digit};
 
 use crate::kmsg::say;
 
@@ -58,12 +60,12 @@ impl Report {
     pub(crate) fn stage(&mut self, name: &'static str) {
         let (start, end) = (self.last, now());
         let spent = end.saturating_sub(start);
-        // Writing into a String cannot fail.
-        let _ = write!(
-            self.stages,
-            "{}{{\"name\":\"{name}\",\"start_us\":{start},\"end_us\":{end}}}",
-            comma(&self.stages)
-        );
+        self.stages.push_str(&format!(
+            "{}{{\"name\":\"{name}\",\"start_us\":{},\"end_us\":{}}}",
+            comma(&self.stages),
+            Decimal(start),
+            Decimal(end)
+        ));
         self.summary.push_str(name);
         push_milliseconds(&mut self.summary, spent);
         self.summary.push_str(", ");
@@ -89,6 +91,11 @@ impl Report {
         push_string(&mut self.facts, name);
         self.facts.push(':');
         push_string(&mut self.facts, value);
+    }
+
+    /// What is missing, if anything is.
+    pub(crate) fn missing(&self) -> Option<&str> {
+        Some(&*self.degraded).filter(|list| !list.is_empty())
     }
 
     /// Something that is missing although the boot goes on.
@@ -121,32 +128,31 @@ fn now() -> u64 {
 
 /// ` 12.345 ms`, by hand: the formatting of padded numbers is a KiB.
 fn push_milliseconds(text: &mut String, microseconds: u64) {
-    // Writing into a String cannot fail.
-    let _ = write!(text, " {}.", microseconds / 1000);
+    text.push_str(&format!(" {}.", Decimal(microseconds / 1000)));
     // With three digits: behind a one that is then taken away.
-    let fraction = format!("{}", 1000 + microseconds % 1000);
+    let fraction = format!("{} ms", Decimal(1000 + microseconds % 1000));
     text.push_str(fraction.get(1..).unwrap_or_default());
-    text.push_str(" ms");
 }
 
 /// A JSON string (RFC 8259 section 7).
 fn push_string(json: &mut String, text: &str) {
-    json.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => {
-                json.push('\\');
-                json.push(c);
+    let mut bytes = Vec::from([b'"']);
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => bytes.push(b'\\'),
+            ..b' ' => {
+                bytes.extend_from_slice(b"\\u00");
+                bytes.push(b'0' + (byte >> 4));
+                bytes.push(hex_digit(byte.into()));
+                continue;
             }
-            c if c < ' ' => {
-                json.push_str("\\u00");
-                json.push(if c < '\u{10}' { '0' } else { '1' });
-                json.extend(char::from_digit(u32::from(c) & 15, 16));
-            }
-            c => json.push(c),
+            _ => {}
         }
+        bytes.push(byte);
     }
-    json.push('"');
+    bytes.push(b'"');
+    // What was done to the text was done at ASCII characters.
+    json.push_str(str::from_utf8(&bytes).unwrap_or_default());
 }
 
 #[cfg(test)]

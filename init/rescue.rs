@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The end of a boot that cannot go on: say why, keep the reason, and restart, or give a shell where one is wished.
 
-use alloc::format;
-
+use bootsel::{format, log};
 use mount::Error;
 use mount::errno;
-use rustix::fs::{Mode, OFlags, Timespec};
+use rustix::fs::{OFlags, Timespec};
 use uapi::process::Fork;
 
 use crate::boot::Boot;
 use crate::cmdline::Rescue;
-use crate::journal::Event;
 use crate::kmsg::say;
 
 /// How long the reason stays on the screen before the restart, in seconds.
@@ -22,21 +20,21 @@ const TRYBOOT: &core::ffi::CStr = c"0 tryboot";
 /// Ends the boot. A trial restarts at once: the firmware goes back to the committed slot.
 pub(crate) fn end(mut boot: Boot, why: &Error) -> ! {
     let record = format!("after stage {}: {why}", boot.report.reached());
-    if boot.cmdline.trial {
+    if boot.ends_trial() {
         say!(Error, "trial failed: {why}; rebooting");
-        boot.journal(Event::TrialFailed, &record);
+        boot.journal(log::TRIAL_FAILED, &record);
         restart(&boot)
     }
     if boot.other_slot {
         say!(Error, "rescue: {why}; starting the other slot once");
         // The count must be on the disk first: a fallback that is not counted could go on for ever.
-        if boot.journal(Event::Fallback, why) {
+        if boot.journal(log::FALLBACK, why) {
             restart_other_slot(&boot);
         }
         say!(Error, "rescue: the fallback could not be counted in the log, so it is not done");
     } else {
         say!(Error, "rescue: {why}");
-        boot.journal(Event::Rescue, &record);
+        boot.journal(log::RESCUE, &record);
     }
     if boot.cmdline.rescue != Rescue::Reboot {
         shell(&mut boot);
@@ -123,7 +121,7 @@ fn run_shell() -> Result<(), Error> {
 /// Makes the console this process's terminal, so that Ctrl-C works. What fails only takes comfort away.
 fn console() {
     let _ = rustix::process::setsid();
-    let Ok(tty) = rustix::fs::open(c"/dev/console", OFlags::RDWR, Mode::empty()) else { return };
+    let Ok(tty) = uapi::open::open(c"/dev/console", OFlags::RDWR, 0) else { return };
     let _ = rustix::process::ioctl_tiocsctty(&tty);
     let _ = rustix::stdio::dup2_stdin(&tty);
     let _ = rustix::stdio::dup2_stdout(&tty);
@@ -131,18 +129,6 @@ fn console() {
 }
 
 impl Boot {
-    /// Writes one record into the data partition's log; `false` where that was not possible.
-    fn journal(&self, event: Event, message: &str) -> bool {
-        let Some(data) = &self.data else { return false };
-        match data.journal(event, self, message) {
-            Ok(()) => true,
-            Err(why) => {
-                say!(Warn, "the reason is not in the log of the data partition: {why}");
-                false
-            }
-        }
-    }
-
     /// Leaves the data partition clean.
     fn settle_disks(&self) {
         rustix::fs::sync();

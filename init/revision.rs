@@ -5,18 +5,20 @@
 //! Zero ten seconds. Their content is verified when they are installed. Which revision boots is decided by
 //! [`bootsel::choose`]; a revision that cannot be mounted goes back there as broken.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
 
 use bootsel::choose::{self, Candidate, Choice, Facts, State};
+use bootsel::format;
 use bootsel::manifest::{self, Manifest, RevisionId};
+use bootsel::text::Decimal;
 use mount::Error;
 use mount::new_root::Root;
 use mount::{file, image};
-use rustix::fs::{FileType, OFlags};
+use rustix::fd::AsFd;
+use rustix::fs::OFlags;
 
 use crate::boot::Boot;
 use crate::kmsg::say;
@@ -57,7 +59,7 @@ impl Boot {
             candidates.extend(others(&wanted, &self.release));
         }
         self.mount_one_of(&wanted, candidates)?;
-        self.report.stage("revision");
+        self.stage("revision");
         Ok(())
     }
 
@@ -103,7 +105,7 @@ impl Boot {
             wanted,
             candidates,
             release: &self.release,
-            trial: self.cmdline.trial,
+            trial: self.trial.is_some(),
             slot: self.cmdline.slot,
             fallback_used: self.data.as_ref().is_none_or(crate::data::Data::fallback_used),
         };
@@ -240,15 +242,15 @@ fn check_file(directory: &str, wanted: &manifest::File) -> Result<(), Error> {
     let bad = |what: fmt::Arguments<'_>| Err(Error::new(format_args!("{path} {what}")));
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = file::open_with(&path, flags)?;
-    let stat = rustix::fs::fstat(&file).map_err(|why| Error::call("read", &path, why))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+    let found = uapi::stat::status(file.as_fd()).map_err(|why| Error::call("read", &path, why))?;
+    if !found.is_file {
         return bad(format_args!("is not a file"));
     }
-    if stat.st_size.unsigned_abs() != wanted.bytes {
+    if found.size != wanted.bytes {
         return bad(format_args!(
             "has {} bytes instead of {}",
-            stat.st_size.unsigned_abs(),
-            wanted.bytes
+            Decimal(found.size),
+            Decimal(wanted.bytes)
         ));
     }
     let mut magic = [0; 4];

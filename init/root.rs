@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The root file system: the revision's image or a device, and what is laid over it.
 
-use alloc::format;
 use alloc::string::String;
 
+use bootsel::format;
 use mount::Error;
 use mount::filesystem::{self, Options};
 use mount::new_root::Root;
@@ -39,7 +39,7 @@ impl Boot {
             Overlay::Volatile => self.mount_volatile()?,
             Overlay::Persistent => self.mount_persistent()?,
         }
-        self.report.stage("mount_root");
+        self.stage("mount_root");
         Root::open(SYSROOT)
     }
 

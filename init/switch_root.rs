@@ -15,7 +15,7 @@ use mount::Error;
 use mount::file::c_string;
 use mount::new_root::Root;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, OFlags};
 
 use crate::boot::Boot;
 use crate::kmsg::say;
@@ -54,6 +54,7 @@ pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallib
     }
     let initramfs = enter()?;
     delete(initramfs);
+    boot.trace("exec");
     if let Some(watchdog) = &mut boot.watchdog {
         watchdog.hand_over();
     }
@@ -91,7 +92,7 @@ fn delete(initramfs: OwnedFd) {
     /// `RAMFS_MAGIC` and `TMPFS_MAGIC` of linux/magic.h: rootfs is one of them.
     const IN_MEMORY: [u32; 2] = [0x8584_58f6, 0x0102_1994];
     let kind = rustix::fs::fstatfs(&initramfs).ok().and_then(|fs| u32::try_from(fs.f_type).ok());
-    let device = rustix::fs::fstat(&initramfs).ok().map(|stat| stat.st_dev);
+    let device = uapi::stat::status(initramfs.as_fd()).ok().map(|found| found.device);
     let (Some(kind), Some(device)) = (kind, device) else { return };
     if IN_MEMORY.contains(&kind) {
         empty(initramfs.as_fd(), device, DEPTH);
@@ -100,7 +101,7 @@ fn delete(initramfs: OwnedFd) {
     }
 }
 
-fn empty(directory: BorrowedFd<'_>, device: u64, depth: usize) {
+fn empty(directory: BorrowedFd<'_>, device: (u32, u32), depth: usize) {
     mount::file::each_entry(directory, &mut |name, is_directory| {
         if is_directory && depth > 0 {
             descend(directory, name, device, depth);
@@ -111,10 +112,10 @@ fn empty(directory: BorrowedFd<'_>, device: u64, depth: usize) {
     });
 }
 
-fn descend(directory: BorrowedFd<'_>, name: &CStr, device: u64, depth: usize) {
+fn descend(directory: BorrowedFd<'_>, name: &CStr, device: (u32, u32), depth: usize) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(inner) = rustix::fs::openat(directory, name, flags, Mode::empty()) else { return };
-    if rustix::fs::fstat(&inner).is_ok_and(|stat| stat.st_dev == device) {
+    let Ok(inner) = uapi::open::openat(directory, name, flags, 0) else { return };
+    if uapi::stat::status(inner.as_fd()).is_ok_and(|found| found.device == device) {
         empty(inner.as_fd(), device, depth.saturating_sub(1));
     }
 }
@@ -122,7 +123,7 @@ fn descend(directory: BorrowedFd<'_>, name: &CStr, device: u64, depth: usize) {
 impl Boot {
     /// Writes the report for the booted system and says on kmsg how long the stages took.
     fn finish_report(&mut self) {
-        self.report.stage("new_root");
+        self.stage("new_root");
         say!(Info, "{}", self.report.summary());
         let written = mount::file::create_directories("/run/pivot").and_then(|()| {
             file::create(report::PATH, self.report.json().as_bytes())

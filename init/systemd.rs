@@ -6,12 +6,13 @@
 //! (`dual_timestamp_deserialize`). Seen to work with systemd 252 and 257; a version that does not know it ignores it.
 
 use alloc::ffi::CString;
-use alloc::format;
 use core::ffi::CStr;
 
+use bootsel::format;
+use bootsel::text::Decimal;
 use mount::file::c_string;
 use rustix::fd::{AsRawFd, IntoRawFd};
-use rustix::fs::{CWD, MemfdFlags, Mode, OFlags};
+use rustix::fs::{CWD, OFlags};
 
 /// The arguments that go before the descriptor's number.
 pub(crate) const ARGUMENTS: [&CStr; 3] = [c"--switched-root", c"--system", c"--deserialize"];
@@ -19,10 +20,10 @@ pub(crate) const ARGUMENTS: [&CStr; 3] = [c"--switched-root", c"--system", c"--d
 /// The number of a descriptor that holds the state, open over the exec; `began` is in microseconds since the kernel
 /// started. `None` where `init` is not systemd. What fails costs a figure in a report and nothing else.
 pub(crate) fn state(init: &CStr, began: u64) -> Option<CString> {
-    let program = rustix::fs::open(init, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let program = uapi::open::open(init, OFlags::PATH | OFlags::CLOEXEC, 0).ok()?;
     // Links end here: /sbin/init leads to /lib/systemd/systemd.
     let link =
-        c_string(&format!("/proc/self/fd/{}", u64::from(program.as_raw_fd().unsigned_abs())))
+        c_string(&format!("/proc/self/fd/{}", Decimal(program.as_raw_fd().unsigned_abs().into())))
             .ok()?;
     let mut path = [0; 256];
     let length = rustix::fs::readlinkat_raw(CWD, link.as_c_str(), &mut path).ok()?;
@@ -31,8 +32,12 @@ pub(crate) fn state(init: &CStr, began: u64) -> Option<CString> {
     }
     let age = (uapi::clock::boottime() / 1000).saturating_sub(began);
     let realtime = (uapi::clock::realtime() / 1000).saturating_sub(age);
-    let state = rustix::fs::memfd_create(c"systemd-state", MemfdFlags::empty()).ok()?;
-    rustix::io::pwrite(&state, format!("initrd-timestamp={realtime} {began}\n").as_bytes(), 0)
-        .ok()?;
-    c_string(&format!("{}", u64::from(state.into_raw_fd().unsigned_abs()))).ok()
+    let state = uapi::open::memfd_create(c"systemd-state").ok()?;
+    rustix::io::pwrite(
+        &state,
+        format!("initrd-timestamp={} {}\n", Decimal(realtime), Decimal(began)).as_bytes(),
+        0,
+    )
+    .ok()?;
+    c_string(&format!("{}", Decimal(state.into_raw_fd().unsigned_abs().into()))).ok()
 }

@@ -6,9 +6,10 @@
 //! can block PID 1 for longer than the watchdog's timeout. The child stops at the deadline, so a boot that hangs
 //! ends in a reset all the same.
 
-use alloc::format;
 use alloc::string::{String, ToString};
 
+use bootsel::format;
+use bootsel::text::Decimal;
 use mount::Error;
 use mount::errno;
 use mount::wait::Deadline;
@@ -52,11 +53,12 @@ impl Watchdog {
     }
 
     fn arm(device: OwnedFd, wanted: Option<u32>, deadline: &Deadline) -> Result<Self, Error> {
-        if let Some(seconds) = wanted.and_then(|s| i32::try_from(s).ok()) {
-            if let Err(why) = uapi::watchdog::set_timeout(device.as_fd(), seconds) {
+        if let Some(seconds) = wanted {
+            if let Err(why) = uapi::watchdog::set_timeout(device.as_fd(), seconds.cast_signed()) {
                 say!(
                     Warn,
-                    "watchdog: cannot set {seconds} s: {}; it keeps its own",
+                    "watchdog: cannot set {} s: {}; it keeps its own",
+                    Decimal(seconds.into()),
                     errno::text(why)
                 );
             }
@@ -66,13 +68,14 @@ impl Watchdog {
         }
         let seconds = uapi::watchdog::get_timeout(device.as_fd())
             .map_err(|why| Error::call("read the timeout of", "the watchdog", why))?;
-        let set = u64::from(seconds.unsigned_abs());
-        if let Some(asked) = wanted.map(u64::from).filter(|&asked| asked != set) {
+        let set = Decimal(seconds.unsigned_abs().into());
+        if let Some(asked) = wanted.map(|s| Decimal(s.into())).filter(|&asked| asked != set) {
             say!(Warn, "watchdog: asked for {asked} s, the driver works with {set} s");
         }
         let description = format!("{}, {set} s", identity(&device));
         let feeder = feed(&device, seconds, Some(deadline))?;
-        say!(Info, "watchdog: {description}, fed for {} s", deadline.left().tv_sec.unsigned_abs());
+        let left = Decimal(deadline.left().tv_sec.unsigned_abs());
+        say!(Info, "watchdog: {description}, fed for {left} s");
         Ok(Self { device, feeder: Some(feeder), description })
     }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+use std::format;
+
 use super::*;
 
 #[track_caller]

@@ -25,10 +25,10 @@ mod insert;
 mod order;
 mod tree;
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bootsel::format;
 use bootsel::text::pop;
 use rustix::fs::OFlags;
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The API filesystems: the kernel mounts none of them for an initramfs, not even devtmpfs.
 
-use alloc::format;
-
+use bootsel::format;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 

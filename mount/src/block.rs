@@ -4,9 +4,10 @@
 //! A device that goes while it is looked at is skipped: it must not hide the others. One device is looked at after the
 //! other and only what matches is kept: this runs at every uevent of a wait.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+
+use bootsel::format;
 
 use crate::device::{By, DeviceName, decimal};
 use crate::partition::Tables;

@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use bootsel::text::pop;
+use bootsel::text::{Decimal, pop};
 use rustix::io::Errno;
 
 /// An error number that displays as strerror(3) words it, or as `error N`.
@@ -19,7 +19,7 @@ impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match words(self.0) {
             Some(words) => f.write_str(words),
-            None => write!(f, "error {}", u64::from(self.0.raw_os_error().unsigned_abs())),
+            None => write!(f, "error {}", Decimal(self.0.raw_os_error().unsigned_abs().into())),
         }
     }
 }

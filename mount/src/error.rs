@@ -2,10 +2,10 @@
 //! What went wrong, in one line that names the object and the cause.
 
 use alloc::boxed::Box;
-use alloc::fmt::format;
 use alloc::string::String;
 use core::fmt;
 
+use bootsel::text::format;
 use rustix::io::Errno;
 
 use crate::errno::text;

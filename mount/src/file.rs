@@ -1,29 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Small bounded reads, and directories on the way to a mount point.
 
-use alloc::ffi::CString;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Access, Mode, OFlags, access, mkdir, open};
+use rustix::fs::{Access, Mode, OFlags, access, mkdir};
 use rustix::io::{Errno, pread};
 use uapi::directory;
+pub use uapi::open::c_string;
+use uapi::open::open;
 
 use crate::Error;
 
 // A sysfs attribute is at most one page of the smallest size.
 pub(crate) const ATTRIBUTE: usize = 4096;
-
-/// Text as system calls take it. Converted here once: rustix would do it anew, in line, in every call.
-///
-/// # Errors
-/// `EINVAL` where a NUL would cut it short.
-pub fn c_string(text: &str) -> Result<CString, Errno> {
-    CString::new(text).map_err(|_| Errno::INVAL)
-}
 
 /// Opens a file with `O_CLOEXEC`.
 pub fn open_with(path: &str, flags: OFlags) -> Result<OwnedFd, Error> {
@@ -32,7 +25,7 @@ pub fn open_with(path: &str, flags: OFlags) -> Result<OwnedFd, Error> {
 
 /// The same with the bare error number.
 pub fn open_raw(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    open(c_string(path)?.as_c_str(), flags | OFlags::CLOEXEC, Mode::empty())
+    open(&c_string(path)?, flags | OFlags::CLOEXEC, 0)
 }
 
 /// Whether there is something at `path`.
@@ -115,9 +108,16 @@ pub fn names(directory: &str) -> Vec<String> {
             && !name.starts_with('.')
             && names.len() < NAMES
         {
+            names.push(name.into());
             // Sorted by insertion: core's sort is larger than all of this file.
-            let place = names.iter().position(|other| name < other.as_str());
-            names.insert(place.unwrap_or(names.len()), name.into());
+            let mut place = names.len() - 1;
+            while let Some([before, last]) =
+                names.get_mut(..=place).and_then(|n| n.last_chunk_mut())
+                && *last < *before
+            {
+                core::mem::swap(before, last);
+                place -= 1;
+            }
         }
     });
     names

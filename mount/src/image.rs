@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Files as block devices, and squashfs images on them.
 
-use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
+use bootsel::format;
+use bootsel::text::Decimal;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{OFlags, fstat};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use rustix::thread::{Timespec, nanosleep};
 use uapi::loop_device::{Config, configure, get_free};
+use uapi::stat::status;
 
 use crate::filesystem::mount2;
 use crate::superblock::number;
@@ -78,7 +80,7 @@ fn attach_file(backing: &OwnedFd, image: &str, direct_io: bool) -> Result<LoopDe
 }
 
 fn attach_free(control: &OwnedFd, config: &Config<'_>) -> Result<LoopDevice, Errno> {
-    let node = format!("/dev/loop{}", u64::from(get_free(control.as_fd())?));
+    let node = format!("/dev/loop{}", Decimal(get_free(control.as_fd())?.into()));
     // Read-only: a descriptor for writing blocks the mount where CONFIG_BLK_DEV_WRITE_MOUNTED=n.
     let fd = file::open_raw(&node, OFlags::RDONLY)?;
     configure(fd.as_fd(), config)?;
@@ -100,9 +102,13 @@ fn check(file: &OwnedFd, image: &str) -> Result<&'static str, Error> {
     let used = number(&superblock, 40, 8).unwrap_or(0);
     // The kernel reads squashfs in blocks of 1 KiB; of 4 KiB, to which mksquashfs pads, where it is so configured.
     let expected = used.checked_next_multiple_of(1024).unwrap_or(u64::MAX);
-    let bytes = fstat(file).map_or(0, |stat| stat.st_size.unsigned_abs());
+    let bytes = status(file.as_fd()).map_or(0, |found| found.size);
     if bytes < expected {
-        return unusable(format_args!("truncated: {bytes} bytes of {expected}"));
+        return unusable(format_args!(
+            "truncated: {} bytes of {}",
+            Decimal(bytes),
+            Decimal(expected)
+        ));
     }
     let codec =
         number(&superblock, 20, 2).and_then(|codec| CODECS.get(usize::try_from(codec).ok()?));

@@ -5,13 +5,14 @@
 //! So every destination is resolved by openat2(2) with `RESOLVE_IN_ROOT` (Linux 5.6) and mounted on by its descriptor
 //! with move_mount(2) (Linux 5.2), which needs no /proc.
 
-use alloc::format;
 use alloc::string::String;
 
+use bootsel::format;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount};
+use uapi::open::{open_in_root, open_tree};
 
 use crate::{Error, file};
 
@@ -39,7 +40,7 @@ impl Root {
     pub fn bind_into(&self, source: &str, inside: &str) -> Result<(), Error> {
         let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         file::c_string(source)
-            .and_then(|source| open_tree(CWD, &*source, clone))
+            .and_then(|source| open_tree(&source, clone))
             .and_then(|tree| {
                 self.attach(tree.as_fd(), "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH, inside)
             })
@@ -78,7 +79,7 @@ impl Root {
 
     fn resolve(&self, inside: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let (inside, flags) = (file::c_string(inside)?, flags | OFlags::CLOEXEC);
-        openat2(&self.directory, &*inside, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+        open_in_root(self.directory.as_fd(), &inside, flags)
     }
 
     fn name(&self, inside: &str) -> String {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! overlayfs: a read-only root that can be written to.
 
-use alloc::format;
-
-use rustix::fs::{Mode, chmod, stat};
+use bootsel::format;
+use rustix::fd::AsFd;
+use rustix::fs::{Mode, OFlags, chmod};
 use rustix::mount::MountFlags;
+use uapi::stat::status;
 
 use crate::filesystem::mount2;
 use crate::{Error, file};
@@ -26,11 +27,11 @@ fn create_upper(lower: &str, upper: &str) -> Result<(), Error> {
     let is_new = !file::exists(upper);
     file::create_directories(upper)?;
     if is_new {
-        let below = file::c_string(lower)
-            .and_then(|lower| stat(&*lower))
+        let below = file::open_raw(lower, OFlags::PATH)
+            .and_then(|lower| status(lower.as_fd()))
             .map_err(|errno| Error::call("stat", lower, errno))?;
         file::c_string(upper)
-            .and_then(|upper| chmod(&*upper, Mode::from_raw_mode(below.st_mode & 0o7777)))
+            .and_then(|upper| chmod(&*upper, Mode::from_raw_mode(below.permissions)))
             .map_err(|errno| Error::call("chmod", upper, errno))?;
     }
     Ok(())

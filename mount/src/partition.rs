@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the partition tables say of the partitions that the kernel found.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bootsel::format;
 use bootsel::ptable::{gpt, mbr};
 use rustix::fd::OwnedFd;
 use rustix::fs::{OFlags, SeekFrom, ioctl_blksszget, seek};

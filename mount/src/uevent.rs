@@ -4,8 +4,8 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{bind, sockopt};
 use uapi::netlink::receive;
 
 use crate::Error;
@@ -37,10 +37,7 @@ impl Uevents {
     /// Opens the socket.
     pub fn open() -> Result<Uevents, Error> {
         let failed = |errno| Error::call("open", "uevent socket", errno);
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket =
-            socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))
-                .map_err(failed)?;
+        let socket = uapi::open::uevent_socket().map_err(failed)?;
         // Refused without CAP_NET_ADMIN, which process 1 has: then the default size has to do.
         let _ = sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER);
         bind(&socket, &SocketAddrNetlink::new(0, KERNEL)).map_err(failed)?;

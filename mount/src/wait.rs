@@ -3,6 +3,7 @@
 
 use alloc::string::String;
 
+use bootsel::text::Decimal;
 use rustix::thread::nanosleep;
 use rustix::time::Timespec;
 use uapi::clock::boottime;
@@ -71,7 +72,8 @@ pub fn device(
             }
             let seen = if seen.is_empty() { " none" } else { &seen };
             return Err(Error::new(format_args!(
-                "no device {name} after {seconds} s; there are:{seen}"
+                "no device {name} after {} s; there are:{seen}",
+                Decimal(seconds)
             )));
         }
         let tick = Deadline(boottime().saturating_add(TICK).min(deadline.0));

@@ -38,7 +38,9 @@ impl<'a> Iterator for Entries<'a> {
         let length = self.0.get(LENGTH_AT..)?.first_chunk().copied().map(u16::from_ne_bytes)?;
         let (entry, rest) = self.0.split_at_checked(length.into())?;
         self.0 = rest;
-        let name = CStr::from_bytes_until_nul(entry.get(NAME_AT..)?).ok()?;
-        Some((name, entry.get(TYPE_AT) == Some(&DIRECTORY)))
+        let is_directory = entry.get(TYPE_AT) == Some(&DIRECTORY);
+        let name = entry.get(NAME_AT..)?.as_ptr().cast();
+        // SAFETY: the kernel ends every name with NUL, within the entry's length, and the buffer is borrowed as long.
+        Some((unsafe { CStr::from_ptr(name) }, is_directory))
     }
 }

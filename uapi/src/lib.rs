@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The kernel interfaces that rustix lacks, one file per kernel header, and what stands in for a runtime: the heap,
-//! `fork`, `execve`.
+//! `fork`, `execve`, `open`.
 //!
 //! This is the only crate with unsafe code (beside the C entry of `init`). It decides nothing and logs nothing:
 //! every function is one call of the kernel with its arguments typed.
@@ -15,8 +15,10 @@ pub mod ext4;
 pub mod loop_device;
 pub mod memory;
 pub mod netlink;
+pub mod open;
 pub mod process;
 pub mod reboot;
+pub mod stat;
 mod syscall;
 pub mod vcio;
 pub mod watchdog;

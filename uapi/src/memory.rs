@@ -27,10 +27,12 @@ struct Arena<const BYTES: usize>(UnsafeCell<[u8; BYTES]>);
 ///
 /// The first block that is large enough is taken, and neighbours are merged when one is given back: what is allocated
 /// and freed over and over, as in a wait, never fills it.
+// In this order: the addresses of the short fields are shorter to write before the long one.
+#[repr(C)]
 pub struct Heap<const BYTES: usize> {
-    arena: Arena<BYTES>,
     first: Cell<Option<NonNull<Free>>>,
     started: Cell<bool>,
+    arena: Arena<BYTES>,
 }
 
 // SAFETY: every program that uses it has one thread; a forked child has a copy of its own.

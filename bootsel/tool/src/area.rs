@@ -159,11 +159,13 @@ impl Area {
         if end.is_none_or(|end| end > self.partition.bytes) {
             return Err(Error::Failed(format!("{path}: a write past the end of the partition")));
         }
-        let mut at = at;
-        // a chunk less the blocks that are not written wholly
-        for part in bytes.chunks(CHUNK - 2 * FILE_BLOCK) {
+        let (mut at, mut left) = (at, bytes);
+        while !left.is_empty() {
+            // so much that it fits a chunk with the blocks that are not written wholly
+            let skip =
+                usize::try_from((self.partition.start + at) % self.block as u64).unwrap_or(0);
+            let (part, rest) = left.split_at(left.len().min(CHUNK - skip));
             let (mut buffer, first) = self.covering(at, part.len());
-            let skip = usize::try_from(self.partition.start + at - first).unwrap_or(usize::MAX);
             if buffer.bytes != part.len() {
                 self.fill(first, buffer.get())?;
             }
@@ -172,7 +174,7 @@ impl Area {
             }
             let cannot = format!("cannot write {path} at byte {first}");
             self.file.write_all_at(buffer.get(), first).map_err(failed(cannot))?;
-            at += part.len() as u64;
+            (at, left) = (at + part.len() as u64, rest);
         }
         Ok(())
     }
