@@ -21,7 +21,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let new = Image::parse(&new).unwrap();
     assert_eq!((new.bootconf(), new.build_timestamp), (config, old.build_timestamp));
     let others = |image: &Image<'_>| -> Vec<(usize, Vec<u8>)> {
-        let kept = |one: &Section<'_>| ![Kind::File("bootconf.txt"), Kind::Padding].contains(&one.kind);
+        let kept =
+            |one: &Section<'_>| ![Kind::File("bootconf.txt"), Kind::Padding].contains(&one.kind);
         image.sections().filter(kept).map(|one| (one.at, one.content.to_vec())).collect()
     };
     assert_eq!(others(&new), others(&old));

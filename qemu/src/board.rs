@@ -51,7 +51,8 @@ fn prepare(options: &cli::Boot, name: &str) -> Result<Standin> {
         None if options.keep => directory.join(format!("{}.img", options.rootfs.name())),
         None => build(options, &directory)?,
     };
-    let standin = Standin { board, image, directory, arm_64bit: options.arm_64bit };
+    let arm_64bit = options.arm_64bit;
+    let standin = Standin { board, image, directory, arm_64bit, quick: false, ramoops: false };
     if options.keep {
         ensure!(standin.card().exists(), "{} is not there", standin.card().display());
     } else {
@@ -104,6 +105,11 @@ impl Parts {
         self.kernels.retain(|(kernel, _)| kernel.to_string_lossy().contains(name));
     }
 
+    /// Takes another root.
+    pub(crate) fn with_root(self, root: PathBuf) -> Self {
+        Self { root, ..self }
+    }
+
     /// What `pivot-image` is told of them.
     pub(crate) fn config<'a>(
         &'a self,
@@ -113,6 +119,7 @@ impl Parts {
     ) -> Config<'a> {
         Config {
             name,
+            revision: 1,
             table: "mbr",
             rpi: Some(&self.firmware),
             cmdline,
@@ -124,7 +131,9 @@ impl Parts {
             early: &[],
             firmware: None,
             root: &self.root,
+            bootsel: None,
             data_size: None,
+            sizes: None,
         }
     }
 }

@@ -58,6 +58,7 @@ fn build(options: &cli::Boot) -> Result<Image> {
     let root = options.rootfs.squashfs(Programs::Arm64, &out)?;
     let config = Config {
         name: options.rootfs.name(),
+        revision: 1,
         table: "gpt",
         rpi: None,
         cmdline: "console=ttyAMA0 quiet",
@@ -69,7 +70,9 @@ fn build(options: &cli::Boot) -> Result<Image> {
         early: &[],
         firmware: None,
         root: &root,
+        bootsel: None,
         data_size: Some("512M"),
+        sizes: None,
     };
     config.build(&cargo::IMAGE.shipped()?, &out, Output::Shown)
 }

@@ -69,7 +69,11 @@ const fn program(package: &'static str, name: &'static str, target: Target) -> P
 pub(crate) const INIT: Program = program("pivot", "init", Target::Device(DEVICE));
 pub(crate) const INIT_ARMV6: Program = program("pivot", "init", Target::Device(ARMV6));
 pub(crate) const BOOTSEL: Program = program("bootsel-tool", "bootsel", Target::DeviceStd(DEVICE));
+pub(crate) const BOOTSEL_ARMV6: Program =
+    program("bootsel-tool", "bootsel", Target::DeviceStd(ARMV6));
 pub(crate) const WITNESS: Program = program("witness", "witness", Target::DeviceStd(DEVICE));
+/// For disks that no device runs on.
+pub(crate) const BOOTSEL_HOST: Program = program("bootsel-tool", "bootsel", Target::Host);
 /// The one that every kernel runs, 64-bit ones too.
 pub(crate) const WITNESS_ARMV6: Program = program("witness", "witness", Target::DeviceStd(ARMV6));
 pub(crate) const IMAGE: Program = program("image", "pivot-image", Target::Host);
@@ -91,8 +95,14 @@ impl Program {
             Target::Device(_) | Target::DeviceStd(_) => cargo.arg("--release"),
         };
         adapt(&mut cargo);
-        if self.target.compile_for(&mut cargo) == Library::FromSource {
-            cargo.arg("--").args(self.target.link()?);
+        let library = self.target.compile_for(&mut cargo);
+        cargo.arg("--");
+        if self.target == Target::Device(DEVICE) {
+            // An address by one instruction instead of two: 2 KB. All that has one lies within a MiB, or the linker says so.
+            cargo.arg("-Ccode-model=tiny");
+        }
+        if library == Library::FromSource {
+            cargo.args(self.target.link()?);
         }
         let output = cargo.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
         if !output.status.success() {
@@ -185,9 +195,9 @@ impl Target {
     }
 }
 
-/// `cargo device`: init for every machine, where `pivot-image` looks for it, and the device's tool.
+/// `cargo device`: init and the device's tool for every machine, where `pivot-image` looks for them.
 pub(crate) fn build_device() -> Result<ExitCode> {
-    for program in [INIT, INIT_ARMV6, BOOTSEL] {
+    for program in [INIT, INIT_ARMV6, BOOTSEL, BOOTSEL_ARMV6] {
         println!("{}", program.shipped()?.display());
     }
     Ok(ExitCode::SUCCESS)

@@ -111,6 +111,9 @@ pub(crate) struct Verify {
     /// Name the steps and cases and stop
     #[arg(long)]
     pub(crate) list: bool,
+    /// Take longer: what is sampled otherwise is done in full
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Print the results as JSON
     #[arg(long)]
     pub(crate) json: bool,

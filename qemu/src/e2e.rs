@@ -5,14 +5,18 @@ mod boards;
 mod case;
 mod checks;
 mod cpio;
+mod cuts;
 mod debian;
 mod disk;
 mod failures;
 mod fixture;
 mod grow;
+mod kill;
+mod life;
 mod roots;
 mod seen;
 mod success;
+mod trials;
 mod watchdogs;
 
 pub(crate) use case::Case;
@@ -20,14 +24,18 @@ pub(crate) use fixture::Fixture;
 
 /// All cases. Those that take minutes are apart, so that others run beside them.
 pub(crate) fn cases() -> Vec<Case> {
-    let mut cases = vec![debian::bookworm()];
+    let mut cases = life::cases();
+    cases.extend([debian::trials(), debian::bookworm()]);
     cases.extend(success::cases());
     cases.push(debian::trixie());
     cases.push(debian::on_pi3());
     cases.extend(boards::cases());
+    cases.extend(trials::cases());
     cases.extend(watchdogs::cases());
     cases.extend(failures::cases());
     cases.extend(grow::cases());
+    cases.extend(cuts::cases());
+    cases.extend(kill::cases());
     cases
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Wanted {
     Kernel,
     /// The same with pages of 16 KiB, as the Raspberry Pi 5's own has.
     Kernel16k,
+    /// Debian 12's own arm64 kernel: an older one.
+    KernelOlder,
     /// For ARMv6: Raspberry Pi 1 and Zero.
     KernelRpi,
     /// For ARMv7.
@@ -36,6 +38,10 @@ pub(crate) enum Wanted {
     E2fsck,
     /// What an ARMv6 program of ours is linked with.
     MuslArmel,
+    /// Makes system calls of a program fail, or seem to have worked.
+    Strace,
+    /// What that needs.
+    Libc,
 }
 
 /// What one image for every Raspberry Pi runs, in the order of the firmware's names: kernel.img, kernel7.img,
@@ -50,6 +56,7 @@ impl Wanted {
         match self {
             Self::Kernel => ("linux-image-arm64", "arm64", backports),
             Self::Kernel16k => ("linux-image-arm64-16k", "arm64", backports),
+            Self::KernelOlder => ("linux-image-arm64", "arm64", guest),
             Self::KernelRpi => ("linux-image-rpi", "armel", backports),
             Self::KernelArmmp => ("linux-image-armmp", "armhf", backports),
             Self::KernelLpae => ("linux-image-armmp-lpae", "armhf", backports),
@@ -58,13 +65,19 @@ impl Wanted {
             Self::BusyboxArmel => ("busybox-static", "armel", guest),
             Self::E2fsck => ("e2fsck-static", "arm64", guest),
             Self::MuslArmel => ("musl-dev", "armel", guest),
+            Self::Strace => ("strace", "arm64", guest),
+            Self::Libc => ("libc6", "arm64", guest),
         }
     }
 
     /// `linux-image-rpi:armel`
     fn key(self) -> String {
-        let (name, architecture, _) = self.package();
-        format!("{name}:{architecture}")
+        let (name, architecture, suite) = self.package();
+        match self {
+            // one name, two versions
+            Self::KernelOlder => format!("{name}:{architecture}/{suite}"),
+            _ => format!("{name}:{architecture}"),
+        }
     }
 }
 

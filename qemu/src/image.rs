@@ -17,6 +17,8 @@ use crate::tool;
 #[derive(Clone, Debug)]
 pub(crate) struct Config<'a> {
     pub(crate) name: &'a str,
+    /// Its name and its version.
+    pub(crate) revision: u32,
     /// `gpt` or `mbr`.
     pub(crate) table: &'a str,
     /// The package raspi-firmware, for an image that is for Raspberry Pis.
@@ -28,14 +30,19 @@ pub(crate) struct Config<'a> {
     pub(crate) init: &'a [PathBuf],
     pub(crate) e2fsck: Option<&'a Path>,
     pub(crate) shell: Option<&'a Path>,
-    /// Debian packages, and which machines' drivers they carry early.
+    /// Debian packages, or directories of the same shape, and which machines' drivers they carry early.
     pub(crate) kernels: &'a [(PathBuf, &'static [&'static str])],
     /// More early modules.
     pub(crate) early: &'a [&'a str],
     pub(crate) firmware: Option<&'a Path>,
+    /// A squashfs, or an archive.
     pub(crate) root: &'a Path,
+    /// The program and the public key that go into an archive.
+    pub(crate) bootsel: Option<[&'a Path; 2]>,
     /// Of the data partition, at least; what the content needs where it is absent.
     pub(crate) data_size: Option<&'a str>,
+    /// Of partition 1 and of each slot, where it is not the builder's own.
+    pub(crate) sizes: Option<[&'a str; 2]>,
 }
 
 /// Level of zstd: a tenth larger than by the default, and packed in a fifteenth of the time.
@@ -47,25 +54,37 @@ impl Config<'_> {
             path.map(|path| format!("{key} = {}\n", quoted(path))).unwrap_or_default()
         };
         let init: Vec<_> = self.init.iter().map(|program| quoted(program)).collect();
-        let data_size = self.data_size.map(|size| format!("data_size = {size:?}\n"));
+        let mut sizes = String::new();
+        if let Some(size) = self.data_size {
+            sizes.push_str(&format!("data_size = {size:?}\n"));
+        }
+        if let Some([bootsel, slot]) = self.sizes {
+            sizes.push_str(&format!("bootsel_size = {bootsel:?}\nslot_size = {slot:?}\n"));
+        }
         let mut text = format!(
-            "name = {:?}\nzstd_level = {ZSTD_LEVEL}\n[revision]\nid = \"1\"\nversion = 1\n\
-             [disk]\ntable = {:?}\ncmdline = {:?}\noverlay = {:?}\n{}\
-             [initramfs]\ninit = [{}]\n{}{}[root]\nsquashfs = {}\n",
+            "name = {:?}\nzstd_level = {ZSTD_LEVEL}\n[revision]\nid = \"{1}\"\nversion = {1}\n\
+             [disk]\ntable = {2:?}\ncmdline = {3:?}\noverlay = {4:?}\n{5}\
+             [initramfs]\ninit = [{6}]\n{7}{8}[root]\n{9} = {10}\n",
             self.name,
+            self.revision,
             self.table,
             self.cmdline,
             self.overlay,
-            data_size.unwrap_or_default(),
+            sizes,
             init.join(", "),
             program("e2fsck", self.e2fsck),
             program("shell", self.shell),
+            if self.bootsel.is_some() { "tar" } else { "squashfs" },
             quoted(self.root),
         );
-        for (package, machines) in self.kernels {
-            let (package, early) = (quoted(package), self.early);
+        if let Some([program, key]) = self.bootsel.map(|paths| paths.map(quoted)) {
+            text.push_str(&format!("[bootsel]\nprogram = {program}\nkeys = [{key}]\n"));
+        }
+        for (path, machines) in self.kernels {
+            let kind = if path.is_dir() { "directory" } else { "package" };
+            let (path, early) = (quoted(path), self.early);
             text.push_str(&format!(
-                "[[kernel]]\npackage = {package}\nmachines = {machines:?}\nearly = {early:?}\n",
+                "[[kernel]]\n{kind} = {path}\nmachines = {machines:?}\nearly = {early:?}\n",
             ));
         }
         if let Some(rpi) = self.rpi {
@@ -79,18 +98,27 @@ impl Config<'_> {
 
     /// Builds the image in `out`.
     pub(crate) fn build(&self, pivot_image: &Path, out: &Path, output: Output) -> Result<Image> {
+        self.make("build", pivot_image, out, output)?;
+        Image::open(out, self.name)
+    }
+
+    /// The same without a disk image, for a bundle.
+    pub(crate) fn build_revision(&self, pivot_image: &Path, out: &Path) -> Result<()> {
+        self.make("revision", pivot_image, out, Output::Quiet)
+    }
+
+    fn make(&self, what: &str, pivot_image: &Path, out: &Path, output: Output) -> Result<()> {
         fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
         let config = out.join(format!("{}.toml", self.name));
         fs::write(&config, self.toml())
             .with_context(|| format!("cannot write {}", config.display()))?;
         let mut build = tool::command(&pivot_image.to_string_lossy());
-        build.arg("build").arg(&config).arg("--out").arg(out).stdout(Stdio::null());
+        build.arg(what).arg(&config).arg("--out").arg(out).stdout(Stdio::null());
         build.current_dir(cargo::workspace());
         match output {
-            Output::Shown => tool::show(&mut build)?,
-            Output::Quiet => drop(tool::run(build.arg("--quiet"))?),
+            Output::Shown => tool::show(&mut build),
+            Output::Quiet => tool::run(build.arg("--quiet")).map(|_| ()),
         }
-        Image::open(out, self.name)
     }
 }
 

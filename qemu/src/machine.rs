@@ -21,6 +21,17 @@ impl Disk {
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, read_only: false, options: "" }
     }
+
+    /// Adds it to a machine.
+    pub(crate) fn attach(&self, qemu: &mut Command, number: usize) {
+        let (read_only, more) = (if self.read_only { "on" } else { "off" }, self.options);
+        let comma = if more.is_empty() { "" } else { "," };
+        qemu.arg("-drive").arg(format!(
+            "if=none,id=disk{number},format=raw,read-only={read_only},file={}{comma}{more}",
+            self.path.display().to_string().replace(',', ",,")
+        ));
+        qemu.arg("-device").arg(format!("virtio-blk-pci,drive=disk{number}"));
+    }
 }
 
 /// Everything that decides how a run begins.
@@ -55,13 +66,7 @@ impl Machine {
             qemu.args(["-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]);
         }
         for (number, disk) in self.disks.iter().enumerate() {
-            let (read_only, more) = (if disk.read_only { "on" } else { "off" }, disk.options);
-            let comma = if more.is_empty() { "" } else { "," };
-            qemu.arg("-drive").arg(format!(
-                "if=none,id=disk{number},format=raw,read-only={read_only},file={}{comma}{more}",
-                disk.path.display().to_string().replace(',', ",,")
-            ));
-            qemu.arg("-device").arg(format!("virtio-blk-pci,drive=disk{number}"));
+            disk.attach(&mut qemu, number);
         }
         qemu
     }

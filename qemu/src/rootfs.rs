@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use crate::{progress, tool};
 
 use debian::Release;
-pub(crate) use witness::{Layout, tree as witness_tree};
+pub(crate) use witness::{IDENTITY, Layout, device as device_tree, tree as witness_tree};
 
 /// What is booted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -54,6 +54,11 @@ impl Rootfs {
             Self::Trixie => debian::squashfs(Release::Trixie),
         }
     }
+}
+
+/// Debian 12 as an archive, from the cache.
+pub(crate) fn debian_tar() -> Result<PathBuf> {
+    debian::tar(Release::Bookworm)
 }
 
 /// What its programs are compiled for; a Debian's are always for Arm64.
@@ -103,7 +108,7 @@ impl Tree {
 }
 
 /// Everything belongs to root, whoever made it.
-fn pack(tree: &Tree, out: &Path) -> Result<PathBuf> {
+pub(crate) fn pack(tree: &Tree, out: &Path) -> Result<PathBuf> {
     let squashfs = out.join("rootfs.squashfs");
     progress::step("root file system", || {
         let mut pack = tool::command("mksquashfs");

@@ -24,11 +24,21 @@ pub(crate) struct Typed {
     pub(crate) text: &'static str,
 }
 
+/// When QEMU is killed in the middle of what it does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kill {
+    /// Counted from the moment at which the console shows this; from the start where it is empty.
+    pub(crate) after: &'static str,
+    pub(crate) delay: Duration,
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// QEMU ended by itself.
     Itself,
+    /// It was killed where that was asked for.
+    Killed,
     /// It was killed at the wall limit.
     AtLimit,
 }
@@ -61,7 +71,21 @@ impl Drop for Guard {
 }
 
 /// Starts a machine that has no console, types what `script` says, and waits for its end: it powers off or restarts.
-pub(crate) fn run(mut qemu: Command, script: &[Typed], limit: Duration) -> Result<Outcome> {
+pub(crate) fn run(qemu: Command, script: &[Typed], limit: Duration) -> Result<Outcome> {
+    attend(qemu, script, None, limit)
+}
+
+/// The same without anybody who types, killed in the middle (SIGKILL), if it does not end before.
+pub(crate) fn run_and_kill(qemu: Command, kill: Kill, limit: Duration) -> Result<Outcome> {
+    attend(qemu, &[], Some(kill), limit)
+}
+
+fn attend(
+    mut qemu: Command,
+    script: &[Typed],
+    kill: Option<Kill>,
+    limit: Duration,
+) -> Result<Outcome> {
     let directory = tempfile::tempdir()?;
     let (socket, channel) = (directory.path().join("qmp"), directory.path().join("witness"));
     let events = qmp::listen(&socket)?;
@@ -77,7 +101,7 @@ pub(crate) fn run(mut qemu: Command, script: &[Typed], limit: Duration) -> Resul
         guard.0.stdout.take().map(|pipe| record(pipe, &console)),
         guard.0.stderr.take().map(|pipe| record(pipe, &console)),
     ];
-    let ended = wait(&mut guard.0, script, &console, began + limit)?;
+    let ended = wait(&mut guard.0, script, kill, &console, began + limit)?;
     drop(guard);
     for reader in readers.into_iter().flatten() {
         // A reader that panicked has recorded what it could.
@@ -130,13 +154,29 @@ fn plain(text: &str) -> String {
     plain
 }
 
-fn wait(child: &mut Child, script: &[Typed], console: &Console, limit: Instant) -> Result<Ended> {
+fn wait(
+    child: &mut Child,
+    script: &[Typed],
+    kill: Option<Kill>,
+    console: &Console,
+    limit: Instant,
+) -> Result<Ended> {
     let mut stdin = child.stdin.take();
     let mut script = script.iter().peekable();
     let mut seen = 0;
+    let mut last = None;
     while child.try_wait()?.is_none() {
-        if Instant::now() > limit {
+        let now = Instant::now();
+        if now > limit {
             return Ok(Ended::AtLimit);
+        }
+        if let Some(Kill { after, delay }) = kill {
+            if last.is_none() && text(console).contains(after) {
+                last = Some(now + delay);
+            }
+            if last.is_some_and(|last| now > last) {
+                return Ok(Ended::Killed);
+            }
         }
         if let Some(next) = script.peek() {
             let all = text(console);

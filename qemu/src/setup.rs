@@ -44,7 +44,6 @@ const BOOT: &[Package] = &[
     package("e2fsprogs", Program("mke2fs"), "the data partition"),
     package("mtools", Program("mcopy"), "reads kernel and initramfs out of the boot partition"),
     package("fdisk", Program("sfdisk"), "reads and writes partition tables"),
-    package("qemu-utils", Program("qemu-img"), "takes what a guest writes to its SD card"),
     package("device-tree-compiler", Program("fdtput"), "says in a device tree what firmware says"),
     package("squashfs-tools", Program("mksquashfs"), "packs root file systems"),
 ];
@@ -69,6 +68,7 @@ const VERIFY: &[Package] = &[
     package("libclang-dev", Library("libclang.so"), "the bindings to libkmod are made with it"),
     package("binutils", Program("readelf"), "counts the lines of ours in init"),
     package("mandoc", Program("mandoc"), "checks the manual pages"),
+    package("g++", Program("g++"), "libFuzzer is C++"),
 ];
 
 /// What is about to be done.

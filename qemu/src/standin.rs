@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Stands in for the firmware of a Raspberry Pi, which QEMU does not have: reads a disk image as the named board's
-//! firmware would, and starts QEMU with what that would have started. The image is never written to.
+//! firmware would, and starts QEMU with what that would have started. The image is never written to: a card has a copy
+//! of it, and the firmware reads the card anew at each start, as whatever ran on the board has left it.
 //!
-//! The decision is [`rpifw`]'s. Here are its consequences: files taken out of the image, the device tree as the
-//! firmware hands it on, and what a restart leads to.
+//! The decision is [`rpifw`]'s. Here are its consequences: files taken out of the card, the device tree as the
+//! firmware hands it on, and what a restart leads to. Nothing is written that real firmware does not write.
 
 mod model;
 mod needs;
@@ -32,10 +33,15 @@ const TRYBOOT: &str = "reboot: Restarting system with command '0 tryboot'";
 pub(crate) struct Standin {
     pub(crate) board: &'static Board,
     pub(crate) image: PathBuf,
-    /// For the files of a run, the card's changes among them.
+    /// For the files of a run, the card among them.
     pub(crate) directory: PathBuf,
     /// See [`Start::arm_64bit`].
     pub(crate) arm_64bit: Option<bool>,
+    /// Whether the card is a virtio disk where QEMU's generic machine stands in: ten times as fast as an SD card.
+    pub(crate) quick: bool,
+    /// Whether QEMU's generic machine has a piece of memory for the kernel's last words, as a board has with
+    /// `dtoverlay=ramoops`, and keeps its memory while it restarts.
+    pub(crate) ramoops: bool,
 }
 
 /// What brought the board to its boot.
@@ -75,9 +81,9 @@ pub(crate) fn board(name: &str) -> Result<&'static Board> {
 }
 
 impl Standin {
-    /// The card's file: what differs from the image.
+    /// The card's file: its plain content.
     pub(crate) fn card(&self) -> PathBuf {
-        self.directory.join("card.qcow2")
+        self.directory.join("card.img")
     }
 
     /// Puts a new card with the image's content into the board. A card's size in bytes is a power of two, which is
@@ -89,25 +95,21 @@ impl Standin {
         let size = size.unwrap_or(length.next_power_of_two());
         ensure!(size.is_power_of_two(), "a card of {size} bytes: QEMU takes powers of two only");
         ensure!(size >= length, "a card of {size} bytes: the image has {length}");
-        let mut create = tool::command("qemu-img");
-        create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]);
-        create.arg(fs::canonicalize(&self.image)?).arg(self.card()).arg(size.to_string());
-        tool::run(&mut create).map(|_| ())
+        let card = self.card();
+        let mut copy = tool::command("cp");
+        copy.args(["--sparse=always", "--reflink=auto"]).arg(&self.image).arg(&card);
+        tool::run(&mut copy)?;
+        let file = File::options().write(true).open(&card);
+        file.and_then(|file| file.set_len(size))
+            .with_context(|| format!("cannot make {} {size} bytes long", card.display()))
     }
 
-    /// The card's content as a plain file.
-    pub(crate) fn card_as_disk(&self, path: &Path) -> Result<()> {
-        let mut convert = tool::command("qemu-img");
-        convert.args(["convert", "-f", "qcow2", "-O", "raw"]).arg(self.card()).arg(path);
-        tool::run(&mut convert).map(|_| ())
-    }
-
-    /// Decides, takes out of the image what the firmware would load, and makes QEMU's command line. `append` is more
+    /// Decides, takes out of the card what the firmware would load, and makes QEMU's command line. `append` is more
     /// words for the kernel's.
     pub(crate) fn start(&self, cause: Cause, append: &OsStr) -> Result<Started> {
-        let image = File::open(&self.image)
-            .with_context(|| format!("cannot read {}", self.image.display()))?;
-        let disk = ImageDisk::open(&image).with_context(|| self.image.display().to_string())?;
+        let path = self.card();
+        let card = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let disk = ImageDisk::open(&card).with_context(|| path.display().to_string())?;
         let start = Start { tryboot: cause.tryboot, arm_64bit: self.arm_64bit };
         let mut boot = rpifw::boot(self.board, &disk, &start)
             .map_err(|stop| anyhow!("{stop}"))
@@ -122,10 +124,15 @@ impl Standin {
         let serial0 = tree.serial0();
         tree.as_firmware(self.board, &boot, cause.restarted)?;
         tree.as_needed(model)?;
+        if self.ramoops && model.is_virt() {
+            tree.ramoops()?;
+            self.keep_memory(&mut qemu, model);
+        }
         qemu.arg("-dtb").arg(tree.path());
         let cmdline = needs::cmdline(model, &cmdline(&boot));
         qemu.arg("-append").arg(crate::image::append(&cmdline, append));
-        self.attach(&mut qemu, model.card);
+        let quick = self.quick && model.is_virt();
+        self.attach(&mut qemu, if quick { Card::Virtio } else { model.card });
         let told = self.told(cause, model, &boot, serial0.as_deref());
         Ok(Started { qemu, boot, told })
     }
@@ -159,9 +166,23 @@ impl Standin {
         }
     }
 
+    /// In a file: a start is a QEMU of its own.
+    fn keep_memory(&self, qemu: &mut Command, model: &Model) {
+        let file = self.directory.join("memory").display().to_string().replace(',', ",,");
+        let size = model.memory.unwrap_or_default();
+        let object = format!("memory-backend-file,id=memory,size={size},mem-path={file},share=on");
+        qemu.arg("-object").arg(object).args(["-machine", "memory-backend=memory"]);
+    }
+
+    /// As if the power were cut.
+    pub(crate) fn forget_memory(&mut self) -> Result<()> {
+        self.ramoops = false;
+        fs::remove_file(self.directory.join("memory")).context("there was no memory")
+    }
+
     fn attach(&self, qemu: &mut Command, card: Card) {
         let file = self.card().display().to_string().replace(',', ",,");
-        let drive = format!("id=card,format=qcow2,file={file}");
+        let drive = format!("id=card,format=raw,file={file}");
         match card {
             Card::Slot => qemu.arg("-drive").arg(format!("if=sd,{drive}")),
             Card::Pci => qemu.arg("-drive").arg(format!("if=none,{drive}")).args([

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo verify`: all tests, in three rings; a line for each step and a summary at the end.
 
+mod fuzz;
 mod mounts;
 mod tidy;
 mod workspace;
@@ -94,7 +95,7 @@ fn indent(text: &str) -> String {
 pub(crate) fn verify(options: &cli::Verify) -> Result<ExitCode> {
     let asked = |ring: u8| options.ring.is_empty() || options.ring.contains(&ring);
     let wanted = |name: &str| name.contains(&options.only);
-    let rings = [(1, workspace::steps()), (2, mounts::steps())];
+    let rings = [(1, workspace::steps(options.all)), (2, mounts::steps())];
     let steps: Vec<(u8, Step)> = rings
         .into_iter()
         .filter(|(ring, _)| asked(*ring))
@@ -114,17 +115,17 @@ pub(crate) fn verify(options: &cli::Verify) -> Result<ExitCode> {
         results.record(*ring, step.name, step.run);
     }
     if !cases.is_empty() {
-        machines(&results, cases, options.jobs);
+        machines(&results, cases, options);
     }
     results.summary()
 }
 
 /// Ring 3: some machines at a time, each case the next free one.
-fn machines(results: &Results, cases: Vec<Case>, jobs: usize) {
+fn machines(results: &Results, cases: Vec<Case>, options: &cli::Verify) {
     let mut built = None;
     results.record(3, "images", || {
         let version = tool::run(tool::command("qemu-system-aarch64").arg("--version"))?;
-        let fixture = built.insert(Fixture::build(&cases)?);
+        let fixture = built.insert(Fixture::build(&cases, options.all)?);
         let linux = fixture.virt().map(|virt| format!(", Linux {}", virt.kernel.release));
         Ok(version.lines().next().unwrap_or_default().to_owned() + &linux.unwrap_or_default())
     });
@@ -141,7 +142,7 @@ fn machines(results: &Results, cases: Vec<Case>, jobs: usize) {
     };
     thread::scope(|scope| {
         scope.spawn(|| work(&waiting));
-        for _ in 0..jobs.max(1) {
+        for _ in 0..options.jobs.max(1) {
             scope.spawn(|| work(&working));
         }
     });

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::case::{Base, Case, OnBoard, Seen};
 use super::checks::{boots_without, degraded, entered, fact, revision};
 use super::disk::{DiskCopy, REVISION};
 use super::success::page_size;
+use super::trials;
 
 /// What a board must boot. Written by hand from the Raspberry Pi documentation (config_txt/boot.adoc, `kernel`), and
 /// from what the processors are.
@@ -77,16 +79,41 @@ pub(crate) fn cases() -> Vec<Case> {
     let one = |name, expected| case(&format!("board-{name}"), OnBoard::new(name), expected, "a");
     let lpae = OnBoard { arm_64bit: Some(false), ..OnBoard::new("pi4b") };
     vec![
-        one("pi0", ARMV6),
+        with_tool("pi0", ARMV6),
         one("pi1a+", ARMV6),
         one("pi2b", ARMV7),
         case("board-pi4b-32bit", lpae, LPAE, "a"),
         one("pi3b", ARM64),
         one("pi4b", ARM64),
         one("pi5", ARM64_16K),
-        tryboot(),
+        trials::on_board(|seen| boots(seen, ARM64_16K, "a")),
         other_slot(),
     ]
+}
+
+/// The tool runs there, too, and finds that all is as it was made.
+fn with_tool(name: &'static str, expected: Expected) -> Case {
+    let board = Base::Board(OnBoard::new(name));
+    let limit = Duration::from_secs(240);
+    Case { base: board, limit, ..Case::new(&format!("board-{name}")) }.boot(
+        "witness.run=bootsel,status,--json",
+        move |seen| {
+            boots(seen, expected, "a")?;
+            let ran = seen.report()?.ran.first().context("bootsel was not run")?;
+            ensure!(ran.status == Some(0), "{ran:?}");
+            let status: Value = serde_json::from_str(&ran.stdout)?;
+            let is = |path, expected: Value| {
+                let found = status.pointer(path);
+                ensure!(found == Some(&expected), "{path} is {found:?}, not {expected}: {status}");
+                Ok(())
+            };
+            is("/booted", "a".into())?;
+            is("/default", "a".into())?;
+            is("/trial", false.into())?;
+            is("/slots/a/complete", true.into())?;
+            is("/slots/b/complete", true.into())
+        },
+    )
 }
 
 fn case(name: &str, board: OnBoard, expected: Expected, slot: &'static str) -> Case {
@@ -94,24 +121,9 @@ fn case(name: &str, board: OnBoard, expected: Expected, slot: &'static str) -> C
         .boot("", move |seen| boots(seen, expected, slot))
 }
 
-/// The one-shot flag takes slot b, and is gone at the next start.
-fn tryboot() -> Case {
-    let board = OnBoard { tryboot: true, ..OnBoard::new("pi5") };
-    let restarts = |seen: &Seen<'_>| {
-        ensure!(seen.chosen.is_some_and(|boot| boot.tryboot), "no trial: {:?}", seen.chosen);
-        fact(seen, "slot", "b")?;
-        seen.says("reboot: Restarting system")?;
-        seen.ended_by("guest-reset")
-    };
-    Case { base: Base::Board(board), limit: Duration::from_secs(240), ..Case::new("board-tryboot") }
-        .boot("witness.reboot", restarts)
-        .boot("", |seen| boots(seen, ARM64_16K, "a"))
-}
-
 /// The modules image of the booted kernel is cut off: init asks for the other slot, once. Its argument of the restart
 /// makes the next start a trial, where the kernel is taken for a vendor's.
 fn other_slot() -> Case {
-    let board = OnBoard { prepared: true, ..OnBoard::new("pi5") };
     let prepare = |disk: &DiskCopy| {
         let names = disk.revision_files("modules_")?;
         let name = names.iter().find(|name| name.contains("16k")).context("no modules image")?;
@@ -120,7 +132,8 @@ fn other_slot() -> Case {
         image.truncate(image.len() / 2);
         disk.write(&path, &image)
     };
-    Case { base: Base::Board(board), prepare, ..Case::new("board-other-slot") }
+    let base = Base::Board(OnBoard::new("pi5"));
+    Case { base, prepare, ..Case::new("board-other-slot") }
         .boot("", |seen| {
             seen.says("reboot: Restarting system with command '0 tryboot'")?;
             seen.ended_by("guest-reset")
@@ -128,6 +141,8 @@ fn other_slot() -> Case {
         .boot("", |seen| {
             ensure!(seen.chosen.is_some_and(|boot| boot.tryboot), "no trial: {:?}", seen.chosen);
             fact(seen, "slot", "b")?;
+            // The firmware calls it a trial, and then nothing would be left that boots.
+            fact(seen, "trial", "no")?;
             boots_without(seen, "bytes instead of")
         })
 }

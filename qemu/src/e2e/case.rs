@@ -36,6 +36,10 @@ pub(crate) enum Base {
     Board(OnBoard),
     /// An image with a Debian for a Raspberry Pi 3, likewise.
     DebianOnPi3(Rootfs),
+    /// A small image and bundles for it, on cards that the case makes itself.
+    Life,
+    /// Likewise, with what power cuts are recorded with.
+    Cuts,
 }
 
 /// Which Raspberry Pi, and how it is started.
@@ -47,14 +51,12 @@ pub(crate) struct OnBoard {
     pub(crate) arm_64bit: Option<bool>,
     /// The first start is one after `reboot "0 tryboot"`.
     pub(crate) tryboot: bool,
-    /// Whether the card has a copy of the image, changed by [`Case::prepare`].
-    pub(crate) prepared: bool,
 }
 
 impl OnBoard {
     /// Its power is switched on.
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, arm_64bit: None, tryboot: false, prepared: false }
+        Self { name, arm_64bit: None, tryboot: false }
     }
 }
 
@@ -202,9 +204,7 @@ impl Case {
             Setting::Virt { disk: Ok(disk), .. } => (self.after)(disk),
             Setting::Virt { disk: Err(_), .. } => Ok(()),
             Setting::Board(standin) => {
-                let path = directory.join("card.img");
-                standin.card_as_disk(&path)?;
-                let card = DiskCopy::open(path, directory)?;
+                let card = DiskCopy::open(standin.card(), directory)?;
                 card.check_clean()?;
                 (self.after)(&card)?;
                 match &fixture.pi {
@@ -231,27 +231,27 @@ impl Case {
                 let disk = Ok(self.copy(&image, directory)?);
                 Ok(Setting::Virt { disk, boot: image.boot(|_| true)? })
             }
-            Base::Board(board) if board.prepared => {
-                let copy = self.copy(&fixture.pi()?.image, directory)?;
-                Self::board(board, &copy.path, directory)
-            }
-            Base::Board(board) => Self::board(board, &fixture.pi()?.image.disk, directory),
+            Base::Board(board) => self.board(board, &fixture.pi()?.image.disk, directory),
             Base::DebianOnPi3(rootfs) => {
                 let image = fixture.debian_for_pi3(rootfs, directory)?;
-                Self::board(OnBoard::new("pi3b"), &image.disk, directory)
+                self.board(OnBoard::new("pi3b"), &image.disk, directory)
             }
             _ => self.virt(fixture.virt()?, directory),
         }
     }
 
-    fn board(board: OnBoard, image: &Path, directory: &Path) -> Result<Setting> {
+    fn board(&self, board: OnBoard, image: &Path, directory: &Path) -> Result<Setting> {
         let standin = Standin {
             board: standin::board(board.name)?,
             image: image.to_owned(),
             directory: directory.to_owned(),
             arm_64bit: board.arm_64bit,
+            quick: false,
+            ramoops: false,
         };
         standin.insert_card(None)?;
+        let card = DiskCopy::open(standin.card(), directory)?;
+        (self.prepare)(&card).context("preparing the card")?;
         Ok(Setting::Board(standin))
     }
 

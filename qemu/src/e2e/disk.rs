@@ -84,10 +84,24 @@ impl DiskCopy {
 
     /// Replaces a file of the data partition.
     pub(crate) fn write(&self, path: &str, content: &[u8]) -> Result<()> {
+        self.remove(path)?;
+        self.add(path, content)
+    }
+
+    /// Puts a new file onto the data partition.
+    pub(crate) fn add(&self, path: &str, content: &[u8]) -> Result<()> {
         let from = self.directory.join("written");
         File::create(&from)?.write_all(content)?;
-        self.debugfs(&[format!("rm {path}"), format!("write {} {path}", from.display())])
-            .map(|_| ())
+        self.debugfs_one(format!("write {} {path}", from.display())).map(|_| ())
+    }
+
+    /// Writes back the journal of a data partition that was not unmounted, as the next mount would.
+    pub(crate) fn replay(&self) -> Result<()> {
+        let mut check = tool::command("e2fsck");
+        let code = tool::output(check.args(["-p", "-E", "journal_only"]).arg(self.data()))?.status;
+        // e2fsck(8): 1 is that it changed something
+        ensure!(matches!(code.code(), Some(0 | 1)), "e2fsck of the data partition: {code}");
+        Ok(())
     }
 
     /// Changes a text file of the data partition.
@@ -119,9 +133,15 @@ impl DiskCopy {
 
     /// Leaves no free block in the data partition.
     pub(crate) fn fill(&self) -> Result<()> {
+        self.fill_up_to(0)
+    }
+
+    /// Leaves so many free blocks.
+    pub(crate) fn fill_up_to(&self, keep: u64) -> Result<()> {
         let statistics = self.debugfs_one("stats".into())?;
         let free = statistics.lines().find_map(|line| line.trim().strip_prefix("Free blocks:"));
         let free: u64 = free.context("debugfs names no free blocks")?.trim().parse()?;
+        let free = free.saturating_sub(keep);
         // What is too much is refused, so the last blocks are taken by ever smaller files.
         let mut left = free;
         let empty = self.directory.join("empty");
@@ -138,7 +158,11 @@ impl DiskCopy {
             ])?;
             let statistics = self.debugfs_one("stats".into())?;
             let free = statistics.lines().find_map(|line| line.trim().strip_prefix("Free blocks:"));
-            left = free.context("debugfs names no free blocks")?.trim().parse()?;
+            left = free
+                .context("debugfs names no free blocks")?
+                .trim()
+                .parse::<u64>()?
+                .saturating_sub(keep);
         }
         bail!("{left} blocks are still free")
     }

@@ -123,7 +123,11 @@ fn revisions() -> Vec<Case> {
 
 fn logged_trial(disk: &DiskCopy) -> Result<()> {
     let log = disk.log()?;
-    ensure!(log.contains("trial-failed") && log.contains("no modules image"), "the log: {log}");
+    ensure!(log.contains("event=trial-failed message=after stage grow_data: "), "the log: {log}");
+    ensure!(log.contains("no modules image"), "the log: {log}");
+    // How far it came is there even where it could not have said so.
+    let before = log.split("event=trial-failed").next().unwrap_or_default();
+    ensure!(before.contains("event=trial message=grow_data"), "the log: {log}");
     disk.check_clean()
 }
 

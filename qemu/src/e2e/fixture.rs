@@ -9,12 +9,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Case, cpio, roots};
+use super::case::Base;
+use super::life::{Life, Maker};
+use super::{Case, cpio, cuts, roots};
 use crate::board::{CONSOLE, Parts};
 use crate::fetch::{self, Store, Wanted};
 use crate::image::{Boot, Config, Image, Output};
 use crate::rootfs::{Programs, Rootfs};
-use crate::{cargo, elf, progress, tool};
+use crate::{cargo, elf, progress, rootfs, tool};
 
 /// The file of the test firmware image.
 pub(crate) const FIRMWARE: &str = "pivot-test.bin";
@@ -29,6 +31,10 @@ pub(crate) struct Fixture {
     pub(crate) directory: PathBuf,
     virt: Option<Virt>,
     pub(super) pi: Option<Pi>,
+    life: Option<Life>,
+    cuts: Option<cuts::Device>,
+    /// Whether what is sampled otherwise is done in full.
+    pub(super) all: bool,
     init: PathBuf,
     pivot_image: PathBuf,
 }
@@ -63,17 +69,32 @@ pub(crate) struct Pi {
 
 impl Fixture {
     /// Builds what these cases boot.
-    pub(crate) fn build(cases: &[Case]) -> Result<Self> {
+    pub(crate) fn build(cases: &[Case], all: bool) -> Result<Self> {
         let directory = cargo::target()?.join("e2e");
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
         let (init, pivot_image) = (cargo::INIT.shipped()?, cargo::IMAGE.shipped()?);
-        let mut fixture = Self { directory, virt: None, pi: None, init, pivot_image };
+        let (virt, pi, life, cuts) = (None, None, None, None);
+        let mut fixture = Self { directory, virt, pi, life, cuts, all, init, pivot_image };
         let builder = fixture.builder();
         let virt = cases.iter().any(|case| case.base.is_virt()).then(|| builder.virt());
         let pi = cases.iter().any(|case| case.base.is_pi()).then(|| builder.pi());
+        let life = cases.iter().any(|case| case.base == Base::Life).then(|| builder.life());
+        let cuts = cases.iter().any(|case| case.base == Base::Cuts).then(|| builder.cuts());
         (fixture.virt, fixture.pi) = (virt.transpose()?, pi.transpose()?);
+        (fixture.life, fixture.cuts) = (life.transpose()?, cuts.transpose()?);
         Ok(fixture)
+    }
+
+    /// An image with a Debian that keeps and ends its trials by itself, for a Raspberry Pi 5.
+    pub(crate) fn debian_device(&self, out: &Path) -> Result<Image> {
+        let mut parts = Parts::get(Rootfs::Debian, out)?.with_root(rootfs::debian_tar()?);
+        parts.only("-arm64_");
+        let key = self.builder().maker().key()?.with_extension("pub");
+        let (program, cmdline) = (cargo::BOOTSEL.shipped()?, format!("{CONSOLE} quiet"));
+        let bootsel = Some([program.as_path(), &key]);
+        let config = Config { bootsel, ..parts.config("device", &cmdline, "volatile") };
+        config.build(&self.pivot_image, out, Output::Quiet)
     }
 
     pub(crate) fn virt(&self) -> Result<&Virt> {
@@ -82,6 +103,14 @@ impl Fixture {
 
     pub(crate) fn pi(&self) -> Result<&Pi> {
         self.pi.as_ref().context("the image for Raspberry Pis is not built")
+    }
+
+    pub(crate) fn life(&self) -> Result<&Life> {
+        self.life.as_ref().context("the revisions of a device's life are not built")
+    }
+
+    pub(super) fn cuts(&self) -> Result<&cuts::Device> {
+        self.cuts.as_ref().context("the device whose power is cut is not built")
     }
 
     fn builder(&self) -> Builder<'_> {
@@ -160,9 +189,23 @@ impl Builder<'_> {
         Ok(Pi { image, sha256 })
     }
 
+    fn maker(&self) -> Maker<'_> {
+        let Self { directory, init, pivot_image } = *self;
+        Maker { directory, init, pivot_image }
+    }
+
+    fn life(&self) -> Result<Life> {
+        progress::step("revisions of a device's life", || self.maker().make())
+    }
+
+    fn cuts(&self) -> Result<cuts::Device> {
+        progress::step("the device whose power is cut", || cuts::Device::make(&self.maker()))
+    }
+
     fn config<'a>(&'a self, name: &'a str, kernels: Kernels<'a>, root: &'a Path) -> Config<'a> {
         Config {
             name,
+            revision: 1,
             table: "gpt",
             rpi: None,
             cmdline: CMDLINE,
@@ -174,7 +217,9 @@ impl Builder<'_> {
             early: &[],
             firmware: None,
             root,
+            bootsel: None,
             data_size: Some("64M"),
+            sizes: None,
         }
     }
 

@@ -6,11 +6,11 @@ use anyhow::{Context, Result, ensure};
 use super::case::{Base, Case, Initrd, Seen};
 use super::checks::{degraded, entered, fact, healthy, watchdog};
 use super::disk::DiskCopy;
-use super::roots;
+use super::{roots, trials};
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![
-        Case::new("gpt").boot("", |seen| {
+        Case { after: trials::untouched, ..Case::new("gpt") }.boot("", |seen| {
             healthy(seen)?;
             fact(seen, "slot", "a")?;
             fact(seen, "trial", "no")?;
@@ -34,10 +34,6 @@ pub(crate) fn cases() -> Vec<Case> {
                 page_size(seen, 16 << 10)?;
                 fact(seen, "init", "armv6")
             }),
-        Case::new("trial").boot("pivot.trial", |seen| {
-            healthy(seen)?;
-            fact(seen, "trial", "yes")
-        }),
         Case::new("module-from-image").boot(
             "pivot.modules=dummy dummy.numdummies=3 witness.read=/sys/class/net/dummy2/flags",
             |seen| {

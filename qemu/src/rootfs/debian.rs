@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A Debian with systemd, made by mmdebstrap without touching this machine's own packages.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
@@ -45,27 +45,49 @@ const EXCLUDE: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/
 /// One at a time: the first to be done would take the emulator away from the other.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// Makes the image, once for each recipe.
+/// The image, made once for each recipe.
 pub(super) fn squashfs(release: Release) -> Result<PathBuf> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    once(release, "squashfs", |to| {
+        let mut read = tool::command("gzip");
+        let mut read = read.arg("-dc").arg(archive(release)?).stdout(Stdio::piped()).spawn()?;
+        let mut pack = tool::command("mksquashfs");
+        pack.arg("-").arg(to).args(["-tar", "-noappend", "-no-progress", "-comp", "zstd"]);
+        tool::run(pack.stdin(read.stdout.take().context("no pipe")?))?;
+        ensure!(read.wait()?.success(), "gzip cannot read Debian's archive");
+        Ok(())
+    })
+}
+
+/// The same as an archive, for who lays more into it.
+pub(super) fn tar(release: Release) -> Result<PathBuf> {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    archive(release)
+}
+
+fn archive(release: Release) -> Result<PathBuf> {
+    once(release, "tar.gz", |to| {
+        progress::step(&format!("Debian {} by mmdebstrap", release.codename()), || {
+            let _runs = Binfmt::register()?;
+            mmdebstrap(release, to)
+        })
+    })
+}
+
+/// A file in the cache, made if it is not there.
+fn once(release: Release, kind: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let directory = fetch::cache()?.join("rootfs");
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
-    let image = directory.join(format!("{}-{}.squashfs", release.codename(), recipe(release)));
-    if image.exists() {
-        return Ok(image);
+    let name = format!("{}-{}.{kind}", release.codename(), recipe(release));
+    let file = directory.join(&name);
+    if !file.exists() {
+        let temporary = tempfile::tempdir_in(&directory)?;
+        let made = temporary.path().join(&name);
+        make(&made)?;
+        fs::rename(&made, &file).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let temporary = tempfile::tempdir_in(&directory)?;
-    let (tar, packed) = (temporary.path().join("root.tar"), temporary.path().join("squashfs"));
-    progress::step(&format!("Debian {} by mmdebstrap", release.codename()), || {
-        let _runs = Binfmt::register()?;
-        mmdebstrap(release, &tar)
-    })?;
-    let mut pack = tool::command("mksquashfs");
-    pack.arg("-").arg(&packed).args(["-tar", "-noappend", "-no-progress", "-comp", "zstd"]);
-    tool::run(pack.stdin(File::open(&tar)?))?;
-    fs::rename(&packed, &image).with_context(|| format!("cannot write {}", image.display()))?;
-    Ok(image)
+    Ok(file)
 }
 
 /// Another recipe is another file; its packages stay as they are.

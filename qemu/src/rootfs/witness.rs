@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The test root: its init reports what it finds.
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::{Programs, Tree};
 use crate::cargo;
+use crate::fetch::{self, Store, Wanted};
 
 /// How the directories lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +24,7 @@ pub(crate) fn tree(programs: Programs, layout: Layout) -> Result<Tree> {
     let tree = Tree::new(&common)?;
     let usr = if layout == Layout::Merged { "usr/" } else { "" };
     for directory in ["lib/firmware", "lib/modules", "sbin"] {
-        std::fs::create_dir_all(tree.path().join(format!("{usr}{directory}")))?;
+        fs::create_dir_all(tree.path().join(format!("{usr}{directory}")))?;
     }
     if layout == Layout::Merged {
         tree.link("lib", "/usr/lib")?;
@@ -31,5 +35,47 @@ pub(crate) fn tree(programs: Programs, layout: Layout) -> Result<Tree> {
         Programs::EveryPi => cargo::WITNESS_ARMV6,
     };
     tree.program(&format!("{usr}sbin/init"), &program.shipped()?)?;
+    if programs == Programs::EveryPi {
+        tree.program(&format!("{usr}sbin/bootsel"), &cargo::BOOTSEL_ARMV6.shipped()?)?;
+    }
+    Ok(tree)
+}
+
+/// Where the device's root says which it is.
+pub(crate) const IDENTITY: &str = "/etc/identity";
+
+/// Feeds the watchdog while the witness works, and lets it go on.
+const GUARD: &str = "#!/bin/sh
+/usr/sbin/bootsel guard > /dev/console 2>&1 < /dev/null &
+";
+
+/// Keeps a trial, installs whichever bundle is not the one that runs, and tries it. It says how far it is.
+const UPDATES: &str = "#!/bin/sh
+says() { echo \"updates: $1\" > /dev/console; }
+says commit
+/usr/sbin/bootsel commit || exit 1
+says install
+for bundle in /run/pivot/data/*.bundle; do
+    /usr/sbin/bootsel install --allow-downgrade \"$bundle\" && break
+done
+says try
+/usr/sbin/bootsel try --force
+";
+
+/// The root of a device that is updated, without systemd: the witness, a shell, `bootsel`, and the key that bundles are
+/// signed with.
+pub(crate) fn device(identity: &str, key: &Path) -> Result<Tree> {
+    let tree = tree(Programs::Arm64, Layout::Merged)?;
+    for directory in ["bin", "etc/pivot/keys"] {
+        fs::create_dir_all(tree.path().join(directory))?;
+    }
+    tree.program("usr/sbin/bootsel", &cargo::BOOTSEL.shipped()?)?;
+    let package = Store::open()?.get(Wanted::Busybox)?;
+    fetch::unpack(&package, "bin/busybox", &tree.path().join("bin/busybox"))?;
+    tree.link("bin/sh", "busybox")?;
+    tree.file("etc/rc.guard", GUARD, 0o755)?;
+    tree.file("etc/rc.updates", UPDATES, 0o755)?;
+    tree.file(IDENTITY.trim_start_matches('/'), &format!("{identity}\n"), 0o644)?;
+    fs::copy(key, tree.path().join("etc/pivot/keys/test.pub"))?;
     Ok(tree)
 }

@@ -77,6 +77,20 @@ impl Tree {
         self.string("/chosen/bootloader", "version", &"0".repeat(40))
     }
 
+    /// What `dtoverlay=ramoops` makes of a tree (raspberrypi/linux: arch/arm/boot/dts/overlays/ramoops-overlay.dts), in
+    /// QEMU's generic machine, whose memory begins at 0x40000000: behind kernel and initramfs, as on the board.
+    pub(crate) fn ramoops(&self) -> Result<()> {
+        let (parent, node) = ("/reserved-memory", "/reserved-memory/ramoops@4b000000");
+        for property in ["#address-cells", "#size-cells"] {
+            self.cells(parent, property, &[2])?;
+        }
+        self.put(&["-p"], &[parent, "ranges"])?;
+        self.string(node, "compatible", "ramoops")?;
+        self.cells(node, "reg", &[0, 0x4b00_0000, 0, 0x1_0000])?;
+        self.cells(node, "record-size", &[0x4000])?;
+        self.cells(node, "console-size", &[0])
+    }
+
     /// What a machine of QEMU needs. A tree may lack a node: vendors' and upstream trees differ.
     pub(crate) fn as_needed(&self, model: &Model) -> Result<()> {
         for need in needs::of(model) {
@@ -193,6 +207,7 @@ mod tests {
         let (_directory, tree) = tree();
         let boot = Boot { partition: 3, tryboot: true, ..boot() };
         tree.as_firmware(rpifw::board("pi4b").unwrap(), &boot, true).unwrap();
+        tree.ramoops().unwrap();
         let said =
             tool::run(tool::command("dtc").args(["-q", "-I", "dtb"]).arg(tree.path())).unwrap();
         let lines = [
@@ -204,6 +219,8 @@ mod tests {
             "linux,revision = <0xa03110>;",
             "linux,serial = <0x10000000 0xc0ffee42>;",
             "build-timestamp = <0x681ccbff>;",
+            "reg = <0x00 0x4b000000 0x00 0x10000>;",
+            "ranges;",
         ];
         for line in lines {
             assert!(said.contains(line), "{line} is not in\n{said}");

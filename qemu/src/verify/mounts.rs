@@ -65,7 +65,8 @@ fn tests(name: &str, variables: impl FnOnce() -> Vec<(&'static str, OsString)>) 
 
 fn build(name: &str) -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["test", "--locked", "--no-run", "--package", "tests", "--test", name]);
+    build.args(["test", "--profile", "host", "--locked", "--no-run"]);
+    build.args(["--package", "tests", "--test", name]);
     build.args(["--features", "oracle", "--message-format=json-render-diagnostics"]);
     let output = build.stderr(Stdio::piped()).output().context("cannot run cargo")?;
     if !output.status.success() {

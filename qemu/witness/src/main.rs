@@ -88,7 +88,7 @@ fn run() -> io::Result<()> {
     }
     let last = act::last(&words);
     if last.is_some() || words.has("panic") {
-        channel.send("initramfs", collect::initramfs())?;
+        // Not the initramfs: to look at it takes the root away, and with it every program.
         channel.send("complete", true)?;
         return end_with(last);
     }

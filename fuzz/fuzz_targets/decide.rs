@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whatever the selector, the firmware and a log say, no command writes to a slot that is needed, or makes a slot the
+//! default that does not verify.
+//!
+//! Input: a line of letters, each for what they say of one fact; then a line for each record, `event slot boot message`.
+#![no_main]
+
+use bootsel::Slot;
+use bootsel::log::Record;
+use bootsel::state::{Act, Command, Facts, Selector, SlotFacts, Way, decide};
+
+const COMMANDS: [Command; 8] = [
+    Command::Try { force: false },
+    Command::Try { force: true },
+    Command::Commit,
+    Command::Rollback,
+    Command::Cancel,
+    Command::Repair,
+    Command::Install { force: false },
+    Command::Install { force: true },
+];
+
+fn slot(letter: Option<&str>) -> Option<Slot> {
+    letter?.parse().ok()
+}
+
+fn record(line: &str) -> Record<&str> {
+    let mut words = line.splitn(4, ' ');
+    let event = words.next().unwrap_or_default();
+    let slot = slot(words.next());
+    let mut word = || words.next().unwrap_or_default();
+    Record { counter: 0, event, slot, boot_id: word(), revision: "1", message: word() }
+}
+
+fn check(facts: &Facts<'_>, command: Command, plan: &[Act]) {
+    let status = facts.status();
+    for act in plan {
+        match *act {
+            Act::Write(slot) => {
+                assert!(status.booted.is_some() && status.booted != Some(slot));
+                assert!(status.default.is_some() && status.default != Some(slot));
+                assert!(!status.trial && !status.armed);
+            }
+            Act::Select { default, trial } => {
+                assert_ne!(default, trial);
+                let new = status.default != Some(default);
+                assert!(!new || facts.slot(default).verified.is_ok(), "{default} is damaged");
+            }
+            Act::SetFlag => {
+                let target = status.default.expect("a trial without a default").other();
+                assert!(facts.slot(target).verified.is_ok() && status.booted == status.default);
+            }
+            _ => {}
+        }
+    }
+    if command == Command::Commit && !plan.is_empty() {
+        assert!(status.trial, "committed what is no trial");
+    }
+}
+
+libfuzzer_sys::fuzz_target!(|text: &str| {
+    let mut lines = text.lines();
+    let mut letters = lines.next().unwrap_or_default().chars();
+    let mut letter = || letters.next().unwrap_or_default();
+    let mut known = || match letter() {
+        'a' | '1' => Some(true),
+        'b' | '0' => Some(false),
+        _ => None,
+    };
+    let mut slot = || known().map(|a| if a { Slot::A } else { Slot::B });
+    let selector = match slot() {
+        Some(default) => Selector::Set { default, trial: slot().filter(|trial| *trial != default) },
+        None => Selector::Broken("torn".into()),
+    };
+    let booted = slot();
+    let (tryboot, flag) = (known(), known());
+    let mut told = || known().unwrap_or(true).then_some(()).ok_or_else(|| "broken".to_owned());
+    let slots = [(); 2].map(|()| SlotFacts { revision: Some("1".into()), verified: told() });
+    let firmware = told();
+    let way = told().map_or_else(Way::Unknown, |()| Way::Mailbox);
+    let log: Vec<_> = lines.map(record).collect();
+    let facts = Facts {
+        selector: &selector,
+        booted,
+        tryboot,
+        flag,
+        boot_id: "now",
+        slots: [&slots[0], &slots[1]],
+        log: &log,
+        firmware: &firmware,
+        way: &way,
+    };
+    if let Some(attempt) = facts.status().attempt {
+        assert!(!attempt.outcome.word().is_empty() && !attempt.outcome.sentence().is_empty());
+    }
+    for command in COMMANDS {
+        if let Ok(plan) = decide(&facts, command) {
+            check(&facts, command, &plan);
+        }
+    }
+});

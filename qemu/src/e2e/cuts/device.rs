@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The device whose power is cut: a factory image and two bundles for it, and what each revision must look like when it
+//! lies in a slot and on the data partition.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+use super::random::Random;
+use crate::e2e::life::{Maker, identity};
+use crate::fetch::{self, Store, Wanted};
+use crate::image::{Config, Image, Output};
+use crate::{rootfs, tool};
+
+/// What content is compared by.
+pub(super) type Hash = [u8; 32];
+
+/// Slots are compared in pieces of this length.
+pub(super) const PIECE: usize = 4096;
+/// What a root has beside its programs: a file that is no other revision's.
+const OWN: usize = 3 << 20;
+/// What the kernel of a test prints goes to QEMU; nobody feeds the watchdog while a program of the test works.
+const CMDLINE: &str = "console=ttyAMA0 panic=-1 pivot.watchdog=off";
+/// See `life`.
+const SIZES: [&str; 2] = ["4M", "34M"];
+
+/// Writes a sector that no partition has: where one command ends and the next begins. The flush behind it is of no
+/// command.
+const MARK: &str = "#!/bin/sh
+exec /bin/busybox dd if=/dev/zero of=/dev/vda bs=512 count=1 seek=$1 conv=notrunc,fsync
+";
+/// Leaves out the N-th call of a system call, which seems to have worked all the same: CALL N COMMAND...
+const WITHOUT: &str = "#!/bin/sh
+call=$1; shift; number=$1; shift
+exec /usr/bin/strace -y -e trace=fdatasync,syncfs,fsync,sync -e inject=$call:retval=0:when=$number /usr/sbin/bootsel \"$@\"
+";
+/// Partition 2 loses its first sector, as if the card had lost it.
+const ROT: &str = "#!/bin/sh
+exec /bin/busybox dd if=/dev/zero of=/dev/vda2 bs=512 count=1 conv=notrunc,fsync
+";
+
+/// A revision as it must be.
+#[derive(Debug)]
+pub(super) struct Revision {
+    /// Its files on the data partition: length and hash.
+    pub(super) files: BTreeMap<String, (u64, Hash)>,
+    /// The pieces of a slot that holds it: slot a's and slot b's.
+    pub(super) slots: [Vec<Hash>; 2],
+}
+
+/// All there is before the first boot.
+#[derive(Debug)]
+pub(crate) struct Device {
+    pub(super) factory: Image,
+    /// Of revision 2 and of revision 3.
+    pub(super) bundles: [PathBuf; 2],
+    pub(super) revisions: BTreeMap<u32, Revision>,
+    pub(super) directory: PathBuf,
+}
+
+impl Device {
+    pub(crate) fn make(maker: &Maker<'_>) -> Result<Self> {
+        let directory = maker.directory.join("cuts");
+        fs::create_dir_all(&directory)?;
+        let (kernel, firmware) = {
+            let mut store = Store::open()?;
+            (maker.slim(&store.get(Wanted::Kernel)?)?, store.get(Wanted::RaspiFirmware)?)
+        };
+        let key = maker.key()?;
+        let build = |number: u32| {
+            let out = directory.join(format!("revision{number}"));
+            fs::create_dir_all(&out)?;
+            let root = root(number, &key.with_extension("pub"), &out)?;
+            let config = Config {
+                name: "cuts",
+                revision: number,
+                table: "mbr",
+                rpi: Some(&firmware),
+                cmdline: CMDLINE,
+                overlay: "volatile",
+                init: maker.init,
+                e2fsck: None,
+                shell: None,
+                kernels: &[(kernel.clone(), &["virt"])],
+                early: &[],
+                firmware: None,
+                root: &root,
+                bootsel: None,
+                data_size: None,
+                sizes: Some(SIZES),
+            };
+            let image = config.build(maker.pivot_image, &out, Output::Quiet)?;
+            let bundle = directory.join(format!("{number}.bundle"));
+            let mut make = tool::command(&maker.pivot_image.to_string_lossy());
+            make.args(["--quiet", "bundle"]).arg(&out).arg("--key").arg(&key);
+            tool::run(make.arg("--out").arg(&bundle))?;
+            Ok::<_, anyhow::Error>((Revision::read(&image, &out)?, image, bundle))
+        };
+        let ((first, factory, _), (second, _, two), (third, _, three)) =
+            (build(1)?, build(2)?, build(3)?);
+        let revisions = BTreeMap::from([(1, first), (2, second), (3, third)]);
+        Ok(Self { factory, bundles: [two, three], revisions, directory })
+    }
+}
+
+/// A device's root with what the tests of cuts need.
+fn root(number: u32, key: &Path, out: &Path) -> Result<PathBuf> {
+    let tree = rootfs::device_tree(&identity(number), key)?;
+    let place = |path: &str| tree.path().join(path);
+    for (name, text) in [("mark", MARK), ("without", WITHOUT), ("rot", ROT)] {
+        let path = place(&format!("etc/{name}"));
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    }
+    let (strace, libc) = {
+        let mut store = Store::open()?;
+        (store.get(Wanted::Strace)?, store.get(Wanted::Libc)?)
+    };
+    fs::create_dir_all(place("usr/bin"))?;
+    fetch::unpack(&strace, "usr/bin/strace", &place("usr/bin/strace"))?;
+    for library in ["libc.so.6", "ld-linux-aarch64.so.1"] {
+        let inside = format!("lib/aarch64-linux-gnu/{library}");
+        fetch::unpack(&libc, &inside, &place(&format!("usr/lib/{library}")))?;
+    }
+    let mut random = Random(u64::from(number));
+    let own: Vec<u8> = (0..OWN).map(|_| random.byte()).collect();
+    fs::write(place("etc/own"), own)?;
+    rootfs::pack(&tree, out)
+}
+
+impl Revision {
+    /// From a disk image that has it in both slots, and the directory that the builder filled.
+    fn read(image: &Image, out: &Path) -> Result<Self> {
+        let mut files = BTreeMap::new();
+        for entry in fs::read_dir(out.join("revision"))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let content = fs::read(entry.path())?;
+            files.insert(name, (content.len() as u64, Sha256::digest(&content).into()));
+        }
+        let disk = File::open(&image.disk)?;
+        let slot = |number: usize| {
+            let place = image.partitions.get(number).context("no boot partition")?;
+            (0..place.length / PIECE as u64)
+                .map(|piece| piece_at(&disk, place.start + piece * PIECE as u64))
+                .collect::<Result<Vec<_>>>()
+        };
+        Ok(Self { files, slots: [slot(1)?, slot(2)?] })
+    }
+}
+
+/// The hash of a piece of a disk.
+pub(super) fn piece_at(disk: &File, at: u64) -> Result<Hash> {
+    let mut piece = [0; PIECE];
+    disk.read_exact_at(&mut piece, at)?;
+    Ok(Sha256::digest(piece).into())
+}

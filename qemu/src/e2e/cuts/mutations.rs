@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! That the rules would notice: the shipped program runs without one of its barriers (strace makes the system call seem
+//! to have worked), once for each; and in the recorded requests of the program as it is the writes before and after a
+//! barrier are swapped. In every one of these a cut must be found that breaks the rule that the barrier is there for.
+
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use super::look::Bench;
+use super::operations::{self as of, Operation};
+use super::session::{Session, Step, look};
+use super::states::Effort;
+use super::{Beginning, CROWDED, FIRST, GIVEN_UP, KEPT, beginning};
+use crate::cargo;
+use crate::e2e::fixture::Fixture;
+use crate::image::Partition;
+use crate::recorder::{Request, SECTOR};
+
+/// Enough to find what is wrong; each run ends there.
+const EFFORT: Effort = Effort { torn: 0, single: 64, chance: 64 };
+/// How a record of the log begins.
+const RECORD: &[u8] = b"pivot crc=";
+
+pub(super) fn case(fixture: &Fixture, directory: &Path) -> Result<String> {
+    let device = fixture.cuts()?;
+    let bootsel = cargo::BOOTSEL_HOST.shipped()?;
+    let beginning = beginning(device)?;
+    let work = || -> Result<String> {
+        let mut bench = Bench::new(device, bootsel, directory)?;
+        let (mut without, mut swapped) = (0, 0);
+        for (number, (start, tryboot, steps)) in sessions(&beginning).into_iter().enumerate() {
+            let directory = directory.join(format!("{number}"));
+            let session = Session::record(device, start, tryboot, &steps, &directory)?;
+            without += unsynced(&session, &mut bench, &directory)?;
+            std::fs::remove_dir_all(&directory)?;
+        }
+        let kept = directory.join("kept");
+        let kept = Session::record(device, &beginning.first.end, true, KEPT, &kept)?;
+        for session in [&beginning.first, &kept] {
+            swapped += swaps(session, &mut bench, directory)?;
+        }
+        Ok(format!("noticed: {without} barriers left out, {swapped} pairs of writes swapped"))
+    };
+    // the mount namespace is a thread's
+    let done = std::thread::scope(|scope| scope.spawn(work).join());
+    done.map_err(|_| anyhow!("a thread panicked"))?
+}
+
+/// Runs of the guest in which each barrier of each command is missing once.
+fn sessions(beginning: &Beginning) -> Vec<(&Path, bool, Vec<Step>)> {
+    let first = beginning.first.start.as_path();
+    let kept = beginning.first.end.as_path();
+    let crowded = beginning.crowded.as_path();
+    let mut sessions = Vec::new();
+    for (start, tryboot, steps) in [
+        (first, false, FIRST),
+        (kept, true, KEPT),
+        (kept, true, GIVEN_UP),
+        (crowded, false, CROWDED),
+    ] {
+        let barriers = |step: &Step| match step {
+            // the same with another revision: once is enough
+            Step::Cut(operation) if operation.removes == Some(2) => 0,
+            Step::Cut(operation) => operation.barriers.len(),
+            _ => 0,
+        };
+        for number in 0..steps.iter().map(barriers).max().unwrap_or_default() {
+            let without = |step: &Step| match step {
+                Step::Last(_) => Step::Word(of::BOOT),
+                Step::Cut(operation) if number < barriers(step) => {
+                    operation.barriers.get(number).map_or(*step, |b| Step::Without(operation, *b))
+                }
+                _ => *step,
+            };
+            sessions.push((start, tryboot, steps.iter().map(without).collect()));
+        }
+    }
+    sessions
+}
+
+/// Each command that lacks a barrier has a state that the barrier's rule forbids.
+fn unsynced(session: &Session, bench: &mut Bench<'_>, directory: &Path) -> Result<u32> {
+    let mut count = 0;
+    for (step, range) in session.ranges() {
+        let Step::Without(operation, barrier) = step else { continue };
+        let of::Barrier { call, path, breaks, .. } = barrier;
+        left_out(session, operation, barrier)?;
+        let requests = &session.recording.requests;
+        let found = breaks_a_rule(session, bench, operation, requests, range, directory)?;
+        let what = format!("{} without its {call} of {path}", operation.name);
+        ensure!(found.contains(breaks), "{what}: {found}");
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// The error of the first bad state.
+fn breaks_a_rule(
+    session: &Session,
+    bench: &mut Bench<'_>,
+    operation: &'static Operation,
+    requests: &[Request],
+    range: Range<usize>,
+    directory: &Path,
+) -> Result<String> {
+    let mut card = session.card(bench.device, directory.join("card.img"), range.start)?;
+    match look(&mut card, requests, bench, operation, range, EFFORT) {
+        Err(why) => Ok(format!("{why:#}")),
+        Ok(count) => bail!("no rule is broken in any of {} states", count.all()),
+    }
+}
+
+/// That the right call was left out, and that the command has no barriers but those of the table.
+fn left_out(session: &Session, operation: &Operation, barrier: of::Barrier) -> Result<()> {
+    let ran = session.recording.report.ran.iter().find(|ran| {
+        let words = ran.command.join(",");
+        words.starts_with("/etc/without,") && words.ends_with(&format!(",{}", operation.words))
+    });
+    let said = &ran.with_context(|| format!("{} was not run", operation.name))?.stderr;
+    let calls: Vec<&str> = said.lines().filter(|line| line.contains("sync")).collect();
+    let calls: Vec<&str> = calls.into_iter().filter(|line| line.contains(") = ")).collect();
+    let expected = operation.barriers.iter().map(|one| {
+        let injected = if *one == barrier { "(INJECTED)" } else { "" };
+        (one.call, one.path, injected)
+    });
+    let fits = |(line, (call, path, injected)): (&&str, (&str, &str, &str))| {
+        line.starts_with(&format!("{call}("))
+            && line.contains(&format!("<{path}"))
+            && line.ends_with("(INJECTED)") != injected.is_empty()
+    };
+    let all = calls.len() == operation.barriers.len() && calls.iter().zip(expected).all(fits);
+    ensure!(all, "{} without {barrier:?}: its barriers were {calls:#?}", operation.name);
+    Ok(())
+}
+
+/// Each pair of writes around a barrier, swapped, has a state that a rule forbids.
+fn swaps(session: &Session, bench: &mut Bench<'_>, directory: &Path) -> Result<u32> {
+    let mut count = 0;
+    let partitions = &bench.device.factory.partitions;
+    let places = [0, 2].map(|index| partitions.get(index).copied());
+    let [Some(selector), Some(slot_b)] = places else { bail!("partitions are missing") };
+    for (step, range) in session.ranges() {
+        let Step::Cut(operation) = step else { continue };
+        let all = &session.recording.requests;
+        for (one, other) in pairs(operation, all, range.clone(), selector, slot_b)? {
+            let mut requests = all.clone();
+            requests.swap(one, other);
+            let found =
+                breaks_a_rule(session, bench, operation, &requests, range.clone(), directory);
+            let places = (one - range.start, other - range.start);
+            found.with_context(|| format!("{}: requests {places:?} swapped", operation.name))?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// The last write before a barrier and the first behind it, for each barrier between two writes.
+fn pairs(
+    operation: &Operation,
+    requests: &[Request],
+    range: Range<usize>,
+    selector: Partition,
+    slot_b: Partition,
+) -> Result<Vec<(usize, usize)>> {
+    let is_log = |request: &Request| matches!(request, Request::Write(_, bytes) if bytes.starts_with(RECORD));
+    let start = slot_b.start;
+    let which = |is: &dyn Fn(&Request) -> bool| -> Vec<usize> {
+        range.clone().filter(|number| requests.get(*number).is_some_and(is)).collect()
+    };
+    let log = which(&is_log);
+    let none = || format!("{}: a write was not found", operation.name);
+    let first_of = |all: &[usize]| all.first().copied().with_context(none);
+    let last_of = |all: &[usize]| all.last().copied().with_context(none);
+    match operation.barriers.len() {
+        2 => {
+            let end = selector.start + selector.length;
+            let act = which(&|request| request.touches(selector.start, end));
+            Ok(vec![(first_of(&log)?, first_of(&act)?)])
+        }
+        5 => {
+            let sector = which(&|request| request.touches(start, start + SECTOR as u64));
+            let (zeros, boot) = (first_of(&sector)?, last_of(&sector)?);
+            let stream = which(&|request| request.touches(start, start + slot_b.length));
+            let next = stream.iter().copied().find(|number| *number > zeros).with_context(none)?;
+            let writes = which(&|request| matches!(request, Request::Write(..)));
+            let before = writes.iter().copied().rfind(|number| *number < boot);
+            Ok(vec![
+                (first_of(&log)?, zeros),
+                (zeros, next),
+                (before.with_context(none)?, boot),
+                (boot, last_of(&log)?),
+            ])
+        }
+        _ => Ok(Vec::new()),
+    }
+}

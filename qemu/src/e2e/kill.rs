@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A device that is updated for ever, and its machine killed at random moments: whatever was under way, the firmware's
+//! next choice boots, and verifies to its last byte.
+//!
+//! This is the end of a process, not a cut of power: what the guest wrote is in the host's memory, and stays.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde_json::Value;
+
+use super::case::{Base, Case};
+use super::fixture::Fixture;
+use super::life::{BOOTSEL, Device, Life, Start, TRYBOOT, looks};
+use crate::run::{self, Ended, Kill};
+
+/// Machines at a time, each with a card of its own.
+const CHAINS: u32 = 2;
+/// Kills of each: 26 in all.
+const KILLS: u32 = 13;
+/// No boot takes longer, even under a busy host.
+const LIMIT: Duration = Duration::from_secs(240);
+/// The seed of a run before, to see it again.
+const SEED: &str = "PIVOT_KILL_SEED";
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![Case { base: Base::Life, custom: Some(kills), ..Case::new("kill-updates") }]
+}
+
+fn kills(fixture: &Fixture, directory: &Path) -> Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    let told = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
+    let seed = told.unwrap_or(u64::try_from(now & u128::from(u32::MAX))?);
+    let life = fixture.life()?;
+    let run = || -> Result<Vec<String>> {
+        let one = |number| Chain::new(life, directory, number, seed)?.run();
+        thread::scope(|scope| {
+            let chains: Vec<_> =
+                (0..CHAINS).map(|number| scope.spawn(move || one(number))).collect();
+            let ended = chains.into_iter().map(|chain| chain.join());
+            ended.map(|chain| chain.unwrap_or_else(|_| Err(anyhow!("a chain panicked")))).collect()
+        })
+    };
+    let notes = run().with_context(|| format!("{SEED}={seed}"))?;
+    Ok(format!("seed {seed}: {}", notes.join("; ")))
+}
+
+/// What the device's script says, each at the beginning of what it names.
+const PHASES: [&str; 3] = [BEGIN, "updates: install", "updates: try"];
+const BEGIN: &str = "updates: commit";
+
+/// One device.
+struct Chain {
+    device: Device,
+    random: u64,
+    /// How long a boot takes, and the updates that follow.
+    times: [Duration; 2],
+    /// Kills in the boot, and in each of the phases.
+    hits: [u32; 4],
+    /// Starts with the flag.
+    trials: u32,
+    /// The default when it was last looked at, and whether a trial ran since.
+    default: (String, bool),
+}
+
+impl Chain {
+    fn new(life: &Life, directory: &Path, number: u32, seed: u64) -> Result<Self> {
+        let directory = directory.join(number.to_string());
+        fs::create_dir(&directory)?;
+        let files = [(life.second_pi5.as_path(), "/2.bundle"), (&life.third, "/3.bundle")];
+        let mut device = Device::new("pi5", &life.factory, &files, &directory)?;
+        device.standin.quick = true;
+        let random = seed.wrapping_add(u64::from(number) << 32);
+        let default = ("a".to_owned(), false);
+        Ok(Self { device, random, times: [Duration::ZERO; 2], hits: [0; 4], trials: 0, default })
+    }
+
+    fn run(mut self) -> Result<String> {
+        // How long the parts take, here and now.
+        let boot = self.start(Some(Kill { after: BEGIN, delay: Duration::ZERO }))?;
+        self.times = [boot, self.start(None)?.saturating_sub(boot)];
+        // The trial of what was installed; it is kept.
+        self.start(None)?;
+        while self.hits.iter().sum::<u32>() < KILLS {
+            self.round()?;
+        }
+        // What the last kill left.
+        self.device.boot(&checks(), |start| sound(start).map(|_| ()))?;
+        let Self { hits: [boot, commit, install, try_], trials, .. } = self;
+        Ok(format!(
+            "{trials} trials; killed in the boot {boot}, in commit {commit}, in install {install}, in try {try_}"
+        ))
+    }
+
+    /// One start: killed in the boot or in one of the phases, if it has not restarted before. A commit is short; what is
+    /// late for a `try` comes to its end, and a trial follows.
+    fn round(&mut self) -> Result<()> {
+        let [boot, updates] = self.times;
+        let [commit, install, try_] = PHASES;
+        let (after, within) = match self.pick(4) {
+            0 => ("", boot),
+            1 => (commit, updates / 10),
+            2 => (install, updates),
+            _ => (try_, updates / 2),
+        };
+        let most = u64::try_from(within.as_millis())?;
+        let delay = Duration::from_millis(self.pick(most));
+        self.start(Some(Kill { after, delay })).map(|_| ())
+    }
+
+    /// Starts it, judges what can be, and says how long it took.
+    fn start(&mut self, kill: Option<Kill>) -> Result<Duration> {
+        let start = self.device.start(&updates(), |qemu| match kill {
+            Some(kill) => run::run_and_kill(qemu, kill, LIMIT),
+            None => run::run(qemu, &[], LIMIT),
+        })?;
+        self.judge(&start).with_context(|| self.device.told(&start))?;
+        Ok(start.outcome.wall)
+    }
+
+    fn judge(&mut self, start: &Start) -> Result<()> {
+        self.trials += u32::from(start.chosen.tryboot);
+        let console = &start.outcome.console;
+        let phase = PHASES.iter().rposition(|phase| console.contains(phase));
+        match start.outcome.ended {
+            Ended::AtLimit => bail!("it did not end within {LIMIT:?}"),
+            Ended::Itself => start.seen().says(TRYBOOT)?,
+            Ended::Killed => {
+                let hit = self.hits.get_mut(phase.map_or(0, |phase| phase + 1));
+                *hit.context("no such phase")? += 1;
+            }
+        }
+        if phase.is_some() {
+            let (default, (before, tried)) = (sound(start)?, &self.default);
+            ensure!(default == *before || *tried, "slot {default} is the default without a trial");
+            self.default = (default, false);
+        }
+        self.default.1 |= start.chosen.tryboot;
+        Ok(())
+    }
+
+    /// Knuth's constants.
+    fn pick(&mut self, of: u64) -> u64 {
+        let next = self.random.wrapping_mul(6_364_136_223_846_793_005);
+        self.random = next.wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) % of.max(1)
+    }
+}
+
+/// Everything is looked at.
+fn checks() -> String {
+    format!("{} witness.run={BOOTSEL},verify", looks())
+}
+
+/// And then the updates begin.
+fn updates() -> String {
+    format!("{} witness.last=/bin/sh,/etc/rc.updates", checks())
+}
+
+/// What the firmware has chosen is what runs, the status tells the truth, and what runs and what would run without the
+/// flag are whole. The other slot may be half written. Gives the default.
+fn sound(start: &Start) -> Result<String> {
+    let (status, verified) = (start.status(0)?, start.ran(&format!("{BOOTSEL} verify"), 0)?);
+    let letter = |name: &str| status.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (booted, default) = (letter("booted"), letter("default"));
+    let chosen = &start.chosen;
+    let partition = if booted == "a" { 2 } else { 3 };
+    ensure!(chosen.partition == partition, "{chosen:?}, the status: {status}");
+    let trial = status.get("trial").and_then(Value::as_bool);
+    ensure!(trial == Some(chosen.tryboot) && trial == Some(booted != default), "{status}");
+    for slot in [booted, default] {
+        let revision = status.pointer(&format!("/slots/{slot}/revision")).and_then(Value::as_str);
+        let revision = revision.with_context(|| format!("slot {slot}: {status}"))?;
+        let line = format!("slot {slot}: revision {revision} is as its manifest says\n");
+        ensure!(verified.stdout.contains(&line), "slot {slot}: {verified:?}");
+        if slot == booted {
+            start.runs(revision.parse()?)?;
+        }
+    }
+    Ok(default.to_owned())
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The whole life of a device on one card: a revision installed, tried and kept, trials that fail in every way that a
+//! system can fail in, and the way back each time.
+
+mod device;
+mod make;
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use super::case::{Base, Case};
+use super::checks::{trial_failed, watchdog_reset};
+use super::fixture::Fixture;
+use crate::rootfs::IDENTITY;
+pub(crate) use device::{BOOTSEL, Device, Start};
+use device::{Expected, tamper};
+pub(crate) use make::{Life, Maker, identity};
+
+/// What of a life depends on the board.
+#[derive(Clone, Copy, Debug)]
+struct Story {
+    board: &'static str,
+    /// The second revision's bundle.
+    second: fn(&Life) -> &Path,
+    /// The kernel in it.
+    second_linux: (&'static str, &'static str),
+    /// Whether the machine has a watchdog that works.
+    watchdog: bool,
+    /// Whether it can keep its memory over a restart.
+    memory: bool,
+}
+
+const FIRST_LINUX: (&str, &str) = ("6.12.", "-arm64");
+
+/// QEMU's model of its watchdog resets the machine as soon as it is armed.
+const PI3: Story = Story {
+    board: "pi3b",
+    second: |life| &life.second_pi3,
+    second_linux: ("6.1.0-", "-arm64"),
+    watchdog: false,
+    memory: false,
+};
+const PI5: Story = Story {
+    board: "pi5",
+    second: |life| &life.second_pi5,
+    second_linux: ("6.12.", "-arm64-16k"),
+    watchdog: true,
+    memory: true,
+};
+
+pub(crate) fn cases() -> Vec<Case> {
+    let case = |name, custom| Case { base: Base::Life, custom: Some(custom), ..Case::new(name) };
+    vec![
+        case("life-pi3b", |fixture, directory| live(fixture, directory, &PI3)),
+        case("life-pi5", |fixture, directory| live(fixture, directory, &PI5)),
+    ]
+}
+
+const A1: Expected = Expected { slot: "a", revision: 1, linux: FIRST_LINUX, trial: false };
+/// Revision 3 takes the place of revision 1.
+const A3: Expected = Expected { revision: 3, ..A1 };
+const A3_ON_TRIAL: Expected = Expected { trial: true, ..A3 };
+
+fn live(fixture: &Fixture, directory: &Path, story: &Story) -> Result<String> {
+    let life = fixture.life()?;
+    let files = [((story.second)(life), "/2.bundle"), (&life.third, "/3.bundle")];
+    let mut device = Device::new(story.board, &life.factory, &files, directory)?;
+    // board-pi5 boots from an SD card.
+    device.standin.quick = true;
+    let b2 = Expected { slot: "b", revision: 2, linux: story.second_linux, trial: false };
+    second_is_kept(&mut device, &b2)?;
+    device.boot(&installs("3"), |start| {
+        start.is(&b2)?;
+        start.says(0, "b", "b")?;
+        start.worked(&format!("{BOOTSEL} install"), 0)?;
+        start.seen().says(TRYBOOT)
+    })?;
+    panics(&mut device, &b2, story.memory)?;
+    if story.watchdog {
+        hangs(&mut device, &b2)?;
+    }
+    is_not_committed_in_time(&mut device, &b2)?;
+    lacks_modules(&mut device, &b2)?;
+    third_is_kept(&mut device)?;
+    device.card()?.check_clean()?;
+    Ok(String::new())
+}
+
+/// What a kernel that knows nothing of the flag prints; the stand-in takes it for one that passes it on.
+pub(crate) const TRYBOOT: &str = "reboot: Restarting system with command '0 tryboot'";
+
+/// The words that make the witness look, with what a system does at its start.
+pub(crate) fn looks() -> String {
+    let runs =
+        ["/etc/rc.guard".into(), format!("{BOOTSEL},collect"), format!("{BOOTSEL},status,--json")];
+    format!("witness.read={IDENTITY}{}", runs.map(|run| format!(" witness.run={run}")).concat())
+}
+
+fn tries() -> String {
+    format!("witness.last={BOOTSEL},try,--force")
+}
+
+fn installs(number: &str) -> String {
+    let bundle = format!("/run/pivot/data/{number}.bundle");
+    format!("{} witness.run={BOOTSEL},install,{bundle} {}", looks(), tries())
+}
+
+/// A rev 1 installs revision 2 and starts it; B rev 2 commits itself, and stays after a plain restart.
+fn second_is_kept(device: &mut Device, b2: &Expected) -> Result<()> {
+    let asks = format!("{} witness.run={BOOTSEL},try", installs("2"));
+    device.boot(&asks, |start| {
+        start.is(&A1)?;
+        let status = start.says(0, "a", "a")?;
+        ensure!(status.get("attempt").is_some_and(serde_json::Value::is_null), "{status}");
+        start.worked(&format!("{BOOTSEL} install"), 0)?;
+        let refused = start.ran(&format!("{BOOTSEL} try"), 0)?;
+        let reason = "nothing shows that this kernel passes the tryboot flag on";
+        ensure!(refused.status == Some(1) && refused.stderr.contains(reason), "{refused:?}");
+        start.seen().says(TRYBOOT)
+    })?;
+    let words = format!(
+        "{} witness.run={BOOTSEL},commit witness.run={BOOTSEL},status,--json witness.reboot",
+        looks()
+    );
+    device.boot(&words, |start| {
+        start.is(&Expected { trial: true, ..*b2 })?;
+        start.says(0, "a", "b")?;
+        ensure!(start.last_trial("b", 2, "running")?.is_empty(), "a reason");
+        start.worked(&format!("{BOOTSEL} commit"), 0)?;
+        start.says(1, "b", "b")?;
+        start.seen().says("reboot: Restarting system\n")
+    })
+}
+
+/// The device is back on what it was on, and knows why; it tries once more.
+fn is_back(device: &mut Device, b2: &Expected, reason: fn(&str) -> bool) -> Result<()> {
+    is_back_with(device, "", b2, reason)
+}
+
+fn is_back_with(
+    device: &mut Device,
+    words: &str,
+    b2: &Expected,
+    reason: impl FnOnce(&str) -> bool,
+) -> Result<()> {
+    device.boot(&format!("{} {} {words}", looks(), tries()), |start| {
+        start.is(b2)?;
+        start.says(0, "b", "b")?;
+        let told = start.last_trial("a", 3, "failed")?;
+        ensure!(reason(&told), "the reason: {told:?}");
+        start.seen().says(TRYBOOT)
+    })
+}
+
+const PANIC: &str = "Kernel panic - not syncing: sysrq triggered crash";
+
+/// Where memory survives the restart, the kernel's last words say why, and are kept.
+fn panics(device: &mut Device, b2: &Expected, memory: bool) -> Result<()> {
+    device.standin.ramoops = memory;
+    let ramoops = if memory { "pivot.modules=ramoops" } else { "" };
+    device.boot(&format!("{} witness.panic {ramoops}", looks()), |start| {
+        start.is(&A3_ON_TRIAL)?;
+        start.says(0, "b", "a")?;
+        start.seen().says(PANIC)?;
+        start.seen().ended_by("guest-reset")
+    })?;
+    if !memory {
+        return is_back(device, b2, was_reset);
+    }
+    is_back_with(device, ramoops, b2, |reason| reason.starts_with(PANIC))?;
+    device.standin.forget_memory()?;
+    let card = device.card()?;
+    let kept = card.read("/pivot/log/pstore/000001.dmesg-ramoops-0")?;
+    ensure!(String::from_utf8_lossy(&kept).contains(PANIC), "a record of something else");
+    Ok(())
+}
+
+fn hangs(device: &mut Device, b2: &Expected) -> Result<()> {
+    let words = format!("witness.read={IDENTITY} witness.hang");
+    device.boot(&words, |start| {
+        start.is(&A3_ON_TRIAL)?;
+        watchdog_reset(&start.seen())
+    })?;
+    is_back(device, b2, was_reset)
+}
+
+/// On these boards a panic and the watchdog look alike where the kernel's last words are not kept: the machine was
+/// reset, and nothing was unmounted. That its root was entered is known.
+fn was_reset(reason: &str) -> bool {
+    reason.starts_with("the watchdog or a panic reset the machine (reset status 0x20")
+        && reason.ends_with("; it came as far as: exec")
+}
+
+fn is_not_committed_in_time(device: &mut Device, b2: &Expected) -> Result<()> {
+    let words = format!("witness.read={IDENTITY} witness.last={BOOTSEL},guard,--deadline,8");
+    device.boot(&words, |start| {
+        start.is(&A3_ON_TRIAL)?;
+        start.seen().ended_by("guest-reset")?;
+        ensure!(!start.seen().watchdog_fired(), "the watchdog was faster");
+        start.seen().says("reboot: Restarting system\n")
+    })?;
+    is_back(device, b2, |reason| reason == "not committed within 8 s")
+}
+
+/// Its modules image went between the start of the trial and its boot.
+fn lacks_modules(device: &mut Device, b2: &Expected) -> Result<()> {
+    let directory = "/pivot/revisions/3";
+    let manifest = device.card()?.read(&format!("{directory}/manifest"))?;
+    let manifest = String::from_utf8_lossy(&manifest);
+    let mut names = manifest.split_ascii_whitespace();
+    let name = names.find(|word| word.starts_with("modules_")).unwrap_or_default();
+    let path = format!("{directory}/{name}");
+    let mut kept = Vec::new();
+    tamper(device, |card| {
+        kept = card.read(&path)?;
+        card.remove(&path)
+    })?;
+    device.boot("", |start| {
+        ensure!(start.chosen.partition == 2 && start.chosen.tryboot, "{:?}", start.chosen);
+        trial_failed(&start.seen(), name)
+    })?;
+    tamper(device, |card| card.add(&path, &kept))?;
+    is_back_with(device, "", b2, |reason| reason.contains(name))
+}
+
+/// The last trial is a good one.
+fn third_is_kept(device: &mut Device) -> Result<()> {
+    let words = format!("{} witness.run={BOOTSEL},commit witness.reboot", looks());
+    device.boot(&words, |start| {
+        start.is(&A3_ON_TRIAL)?;
+        start.worked(&format!("{BOOTSEL} commit"), 0).map(|_| ())
+    })?;
+    let verifies = format!("{} witness.run={BOOTSEL},verify", looks());
+    device.boot(&verifies, |start: &Start| {
+        start.is(&A3)?;
+        start.says(0, "a", "a")?;
+        start.last_trial("a", 3, "committed")?;
+        start.worked(&format!("{BOOTSEL} verify"), 0)?;
+        start.seen().ended_by("guest-shutdown")
+    })
+}
