@@ -44,7 +44,7 @@ pub(crate) fn cases() -> Vec<Case> {
 /// How much is looked at, in the ordinary run and in the long one.
 fn effort(all: bool) -> Effort {
     match all {
-        false => Effort { torn: 3, single: 10, chance: 16 },
+        false => Effort { torn: 5, single: 32, chance: 60 },
         true => Effort { torn: 24, single: 400, chance: 2500 },
     }
 }
@@ -64,7 +64,7 @@ const FIRST: &[Step] = &[
     Step::Cut(&of::INSTALL),
     Step::Cut(&of::ARM),
     Step::Cut(&of::CANCEL),
-    Step::Cut(&of::GC),
+    Step::Settled(&of::GC),
     Step::Word(of::NO_SYSTEMD),
     Step::Last(&of::TRY),
 ];

@@ -49,15 +49,17 @@ fn kills(fixture: &Fixture, directory: &Path) -> Result<String> {
 }
 
 /// What the device's script says, each at the beginning of what it names.
-const PHASES: [&str; 3] = [BEGIN, "updates: install", "updates: try"];
+const PHASES: [&str; 3] = [BEGIN, INSTALL, TRY];
 const BEGIN: &str = "updates: commit";
+const INSTALL: &str = "updates: install";
+const TRY: &str = "updates: try";
 
 /// One device.
 struct Chain {
     device: Device,
     random: u64,
-    /// How long a boot takes, and the updates that follow.
-    times: [Duration; 2],
+    /// How long a boot takes at most, and each of the phases.
+    times: [Duration; 4],
     /// Kills in the boot, and in each of the phases.
     hits: [u32; 4],
     /// Starts with the flag.
@@ -75,50 +77,52 @@ impl Chain {
         device.standin.quick = true;
         let random = seed.wrapping_add(u64::from(number) << 32);
         let default = ("a".to_owned(), false);
-        Ok(Self { device, random, times: [Duration::ZERO; 2], hits: [0; 4], trials: 0, default })
+        Ok(Self { device, random, times: [Duration::ZERO; 4], hits: [0; 4], trials: 0, default })
     }
 
     fn run(mut self) -> Result<String> {
-        // How long the parts take, here and now.
-        let boot = self.start(Some(Kill { after: BEGIN, delay: Duration::ZERO }))?;
-        self.times = [boot, self.start(None)?.saturating_sub(boot)];
-        // The trial of what was installed; it is kept.
+        // How long the parts take, here and now: that of a commit is known in the trial of what was installed.
+        self.start(None)?;
         self.start(None)?;
         while self.hits.iter().sum::<u32>() < KILLS {
             self.round()?;
         }
         // What the last kill left.
         self.device.boot(&checks(), |start| sound(start).map(|_| ()))?;
-        let Self { hits: [boot, commit, install, try_], trials, .. } = self;
+        let Self { hits: [boot, commit, install, attempt], trials, .. } = self;
         Ok(format!(
-            "{trials} trials; killed in the boot {boot}, in commit {commit}, in install {install}, in try {try_}"
+            "{trials} trials, killed in the boot {boot}, in commit {commit}, in install {install}, in try {attempt}"
         ))
     }
 
-    /// One start: killed in the boot or in one of the phases, if it has not restarted before. A commit is short; what is
-    /// late for a `try` comes to its end, and a trial follows.
+    /// One start: killed in the boot or in a phase, or not at all, so that a trial follows. Only in a trial a commit has
+    /// something to do, and that is soon done.
     fn round(&mut self) -> Result<()> {
-        let [boot, updates] = self.times;
-        let [commit, install, try_] = PHASES;
-        let (after, within) = match self.pick(4) {
-            0 => ("", boot),
-            1 => (commit, updates / 10),
-            2 => (install, updates),
-            _ => (try_, updates / 2),
+        let [boot, commit, install, attempt] = self.times;
+        let (after, within) = match (self.device.cause.tryboot, self.pick(4)) {
+            (_, 0) => ("", boot),
+            (true, 1 | 2) => (BEGIN, commit),
+            (false, 1) => (INSTALL, install),
+            (false, 2) => (TRY, attempt),
+            _ => return self.start(None),
         };
         let most = u64::try_from(within.as_millis())?;
         let delay = Duration::from_millis(self.pick(most));
-        self.start(Some(Kill { after, delay })).map(|_| ())
+        self.start(Some(Kill { after, delay }))
     }
 
-    /// Starts it, judges what can be, and says how long it took.
-    fn start(&mut self, kill: Option<Kill>) -> Result<Duration> {
+    /// Starts it, and judges what can be.
+    fn start(&mut self, kill: Option<Kill>) -> Result<()> {
         let start = self.device.start(&updates(), |qemu| match kill {
             Some(kill) => run::run_and_kill(qemu, kill, LIMIT),
             None => run::run(qemu, &[], LIMIT),
         })?;
-        self.judge(&start).with_context(|| self.device.told(&start))?;
-        Ok(start.outcome.wall)
+        let judged = self.judge(&start).with_context(|| self.device.told(&start));
+        if kill.is_none() && judged.is_ok() {
+            let times = times(&start.outcome.console).context("the console shows no times")?;
+            self.times.iter_mut().zip(times).for_each(|(most, time)| *most = time.max(*most));
+        }
+        judged
     }
 
     fn judge(&mut self, start: &Start) -> Result<()> {
@@ -148,6 +152,17 @@ impl Chain {
         self.random = next.wrapping_add(1_442_695_040_888_963_407);
         (self.random >> 33) % of.max(1)
     }
+}
+
+/// How long the boot and the phases took, from the times since the start of the kernel.
+fn times(console: &str) -> Option<[Duration; 4]> {
+    let seconds = |text: &str| text.trim().parse::<f64>().ok().map(Duration::from_secs_f64);
+    let begins = |phase| seconds(console.split_once(phase)?.1.lines().next()?);
+    let [commit, install, attempt] = [begins(BEGIN)?, begins(INSTALL)?, begins(TRY)?];
+    let end = console.split_once(TRYBOOT)?.0.rsplit_once('[')?.1;
+    let end = seconds(end.trim_end().strip_suffix(']')?)?;
+    let times = [(Duration::ZERO, commit), (commit, install), (install, attempt), (attempt, end)];
+    Some(times.map(|(from, to)| to.saturating_sub(from)))
 }
 
 /// Everything is looked at.
@@ -181,4 +196,18 @@ fn sound(start: &Start) -> Result<String> {
         }
     }
     Ok(default.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_console_tells_the_times() {
+        let console = "x\nupdates: commit 4.50\nupdates: install 5.00\n[    7.1] a\nupdates: try 9.00\n\
+                       [    9.750000] reboot: Restarting system with command '0 tryboot'\n";
+        let expected = [4500, 500, 4000, 750].map(Duration::from_millis);
+        assert_eq!(times(console), Some(expected));
+        assert_eq!(times("updates: commit 4.50\n"), None);
+    }
 }

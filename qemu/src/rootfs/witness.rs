@@ -49,9 +49,12 @@ const GUARD: &str = "#!/bin/sh
 /usr/sbin/bootsel guard > /dev/console 2>&1 < /dev/null &
 ";
 
-/// Keeps a trial, installs whichever bundle is not the one that runs, and tries it. It says how far it is.
+/// Keeps a trial, installs whichever bundle is not the one that runs, and tries it. It says how far it is, and when.
 const UPDATES: &str = "#!/bin/sh
-says() { echo \"updates: $1\" > /dev/console; }
+says() {
+    read -r uptime rest < /proc/uptime
+    echo \"updates: $1 $uptime\" > /dev/console
+}
 says commit
 /usr/sbin/bootsel commit || exit 1
 says install

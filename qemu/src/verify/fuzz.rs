@@ -104,14 +104,18 @@ fn fuzz(program: &Path, target: &Path, seconds: u32) -> Result<u64> {
     command.arg(format!("-artifact_prefix={}/", findings.display()));
     command.args(["-print_final_stats=1", "-timeout=10", "-rss_limit_mb=1024"]);
     let output = tool::output(&mut command)?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        let input = value(&said, FOUND).unwrap_or("nothing that could be kept");
-        bail!("fuzz target {shown} fails on {input}\n{}", tool::tail(&said, 40));
+    judge(&shown.to_string(), output.status.success(), &String::from_utf8_lossy(&output.stderr))
+}
+
+/// How many inputs libFuzzer has tried, where none broke anything.
+fn judge(name: &str, passed: bool, said: &str) -> Result<u64> {
+    if !passed {
+        let input = value(said, FOUND).unwrap_or("nothing that could be kept");
+        bail!("fuzz target {name} fails on {input}\n{}", tool::tail(said, 40));
     }
-    ensure!(said.contains(COUNTERS), "fuzz target {shown} was built without counters\n{said}");
-    let tried = value(&said, TRIED).and_then(|number| number.parse().ok());
-    tried.filter(|tried| *tried > 0).with_context(|| format!("{shown} tried nothing\n{said}"))
+    ensure!(said.contains(COUNTERS), "fuzz target {name} was built without counters\n{said}");
+    let tried = value(said, TRIED).and_then(|number| number.parse().ok());
+    tried.filter(|tried| *tried > 0).with_context(|| format!("{name} tried nothing\n{said}"))
 }
 
 /// What stands behind a word, to the end of the line.
@@ -123,12 +127,25 @@ fn value<'a>(said: &'a str, word: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(passed: bool, said: &str, expected: Result<u64, &str>) {
+        let judged = judge("fat", passed, said).map_err(|why| why.to_string());
+        assert_eq!(
+            judged.as_ref().map_err(|why| why.lines().next().unwrap_or_default()),
+            expected.as_ref().map_err(|why| *why)
+        );
+    }
+
     #[test]
     fn what_libfuzzer_says_is_understood() {
-        let said = "artifact_prefix='/x/'; Test unit written to /x/crash-7\nBase64: Cg==\n\
-                    stat::number_of_executed_units: 4105\nstat::average_exec_per_sec: 0\n";
-        assert_eq!(value(said, FOUND), Some("/x/crash-7"));
-        assert_eq!(value(said, TRIED), Some("4105"));
-        assert_eq!(value("", TRIED), None);
+        let whole = "INFO: Loaded 1 modules (3 inline 8-bit counters): 3 [0x1, 0x4),\n\
+                     stat::number_of_executed_units: 4105\nstat::average_exec_per_sec: 513\n";
+        check(true, whole, Ok(4105));
+        check(true, &whole.replace("4105", "0"), Err("fat tried nothing"));
+        let plain = whole.replace("inline", "");
+        check(true, &plain, Err("fuzz target fat was built without counters"));
+        let found = "artifact_prefix='/x/'; Test unit written to /x/crash-7\nBase64: Cg==\n";
+        check(false, found, Err("fuzz target fat fails on /x/crash-7"));
+        check(false, whole, Err("fuzz target fat fails on nothing that could be kept"));
     }
 }

@@ -38,6 +38,10 @@ const WITHOUT: &str = "#!/bin/sh
 call=$1; shift; number=$1; shift
 exec /usr/bin/strace -y -e trace=fdatasync,syncfs,fsync,sync -e inject=$call:retval=0:when=$number /usr/sbin/bootsel \"$@\"
 ";
+/// Nothing waits for what a command leaves to the kernel, but its states are to be looked at, too.
+const SETTLED: &str = "#!/bin/sh
+/usr/sbin/bootsel \"$@\" && exec /bin/busybox sync
+";
 /// Partition 2 loses its first sector, as if the card had lost it.
 const ROT: &str = "#!/bin/sh
 exec /bin/busybox dd if=/dev/zero of=/dev/vda2 bs=512 count=1 conv=notrunc,fsync
@@ -111,7 +115,7 @@ impl Device {
 fn root(number: u32, key: &Path, out: &Path) -> Result<PathBuf> {
     let tree = rootfs::device_tree(&identity(number), key)?;
     let place = |path: &str| tree.path().join(path);
-    for (name, text) in [("mark", MARK), ("without", WITHOUT), ("rot", ROT)] {
+    for (name, text) in [("mark", MARK), ("without", WITHOUT), ("settled", SETTLED), ("rot", ROT)] {
         let path = place(&format!("etc/{name}"));
         fs::write(&path, text)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;

@@ -154,7 +154,10 @@ impl<'a> Bench<'a> {
         let mut tries = 0;
         while let Err(why) = umount(&self.data()) {
             tries += 1;
-            ensure!(why == Errno::EBUSY && tries < 1000, "cannot unmount the data partition: {why}");
+            ensure!(
+                why == Errno::EBUSY && tries < 1000,
+                "cannot unmount the data partition: {why}"
+            );
             sleep(Duration::from_millis(2));
         }
         Ok(())

@@ -29,6 +29,8 @@ pub(super) enum Step {
     Word(&'static str),
     /// A command that is looked at.
     Cut(&'static Operation),
+    /// The same, and the kernel writes back what it left in memory.
+    Settled(&'static Operation),
     /// The same without one of its barriers.
     Without(&'static Operation, Barrier),
     /// The command that restarts the machine: it comes last.
@@ -53,6 +55,7 @@ impl Step {
             Self::Cut(operation) | Self::Last(operation) => {
                 format!("/usr/sbin/bootsel,{}", operation.words)
             }
+            Self::Settled(operation) => format!("/etc/settled,{}", operation.words),
             Self::Without(operation, Barrier { call, number, .. }) => {
                 format!("/etc/without,{call},{number},{}", operation.words)
             }
@@ -62,9 +65,10 @@ impl Step {
     pub(super) fn operation(self) -> Option<&'static Operation> {
         match self {
             Self::Word(_) => None,
-            Self::Cut(operation) | Self::Without(operation, _) | Self::Last(operation) => {
-                Some(operation)
-            }
+            Self::Cut(operation)
+            | Self::Settled(operation)
+            | Self::Without(operation, _)
+            | Self::Last(operation) => Some(operation),
         }
     }
 }
