@@ -132,6 +132,14 @@ impl Request {
         (part.len() < bytes.len()).then(|| Self::Write(*offset, part.to_vec()))
     }
 
+    /// The same write without these sectors: a disk may begin anywhere.
+    pub(crate) fn torn_off(&self, sectors: usize) -> Option<Self> {
+        let Self::Write(offset, bytes) = self else { return None };
+        let at = sectors.checked_mul(SECTOR)?;
+        let part = bytes.get(at..)?;
+        (0 < at && !part.is_empty()).then(|| Self::Write(*offset + at as u64, part.to_vec()))
+    }
+
     /// The byte behind what it changes; 0 for a flush.
     pub(crate) fn end(&self) -> u64 {
         match self {
@@ -219,6 +227,8 @@ mod tests {
         let write = Request::Write(4096, vec![1; 1024]);
         assert_eq!(write.torn(1), Some(Request::Write(4096, vec![1; 512])));
         assert_eq!((write.torn(2), Request::Flush.torn(0)), (None, None));
+        assert_eq!(write.torn_off(1), Some(Request::Write(4608, vec![1; 512])));
+        assert_eq!((write.torn_off(0), write.torn_off(2), write.torn_off(3)), (None, None, None));
         assert!(write.touches(5119, 9999) && !write.touches(5120, 9999) && !write.touches(0, 4096));
     }
 

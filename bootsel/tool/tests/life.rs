@@ -254,13 +254,10 @@ fn an_install_that_breaks_off() {
 fn a_boot_volume_of_another_revision() {
     let device = Device::new();
     let (mut made, other) = (revision("3", 3), revision("2", 2));
-    let replace = |text: &[u8], volume: &[u8]| {
-        let mut manifest = Manifest::parse(text).unwrap();
-        let boot = manifest.files.iter_mut().find(|file| file.name == manifest::BOOT).unwrap();
-        (boot.sha256, boot.bytes) = (device::sha256(volume), volume.len() as u64);
-        manifest.to_string().into_bytes()
-    };
-    made.manifest = replace(&made.manifest, &other.boot);
+    let mut manifest = Manifest::parse(&made.manifest).unwrap();
+    let boot = manifest.files.iter_mut().find(|file| file.name == manifest::BOOT).unwrap();
+    (boot.sha256, boot.bytes) = (device::sha256(&other.boot), other.boot.len() as u64);
+    made.manifest = manifest.to_string().into_bytes();
     made.boot = other.boot;
     let bundle = device.bundle(&made);
     let outcome = device.run(&["install", bundle.to_str().unwrap()]);

@@ -36,7 +36,8 @@ pub(super) fn some(
 ) -> Result<usize> {
     let directory = directory.join("booted");
     fs::create_dir_all(&directory)?;
-    let count = BOOTED[usize::from(all)];
+    let [few, many] = BOOTED;
+    let count = if all { many } else { few };
     let mut ranges = Vec::new();
     for session in [first].into_iter().chain(others) {
         for (step, range) in session.ranges() {

@@ -75,6 +75,9 @@ impl Device {
             (maker.slim(&store.get(Wanted::Kernel)?)?, store.get(Wanted::RaspiFirmware)?)
         };
         let key = maker.key()?;
+        // What lies behind the initramfs in a boot volume lies elsewhere in the next revision's.
+        let busybox = directory.join("busybox");
+        fetch::unpack(&Store::open()?.get(Wanted::Busybox)?, "bin/busybox", &busybox)?;
         let build = |number: u32| {
             let out = directory.join(format!("revision{number}"));
             fs::create_dir_all(&out)?;
@@ -88,7 +91,7 @@ impl Device {
                 overlay: "volatile",
                 init: maker.init,
                 e2fsck: None,
-                shell: None,
+                shell: (number == 2).then_some(&busybox),
                 kernels: &[(kernel.clone(), &["virt"])],
                 early: &[],
                 firmware: None,

@@ -77,7 +77,8 @@ impl States<'_, '_, '_> {
         let Request::Write(_, bytes) = request else { return Ok(()) };
         let sectors = bytes.len() / SECTOR;
         let step = if sectors <= 8 { 1 } else { sectors.div_ceil(self.effort.torn.max(1)) };
-        for part in (1..sectors).step_by(step).filter_map(|sectors| request.torn(sectors)) {
+        let either = |sectors| [request.torn(sectors), request.torn_off(sectors)];
+        for part in (1..sectors).step_by(step).flat_map(either).flatten() {
             if self.splits_superblock(&part) {
                 continue;
             }
@@ -85,7 +86,7 @@ impl States<'_, '_, '_> {
             self.card.apply(&part)?;
             self.judge
                 .judge(self.card, false)
-                .with_context(|| format!("torn at {}", part.end()))?;
+                .with_context(|| format!("up to byte {}", part.end()))?;
             self.card.back_to(point)?;
             self.count.torn += 1;
         }
@@ -96,7 +97,9 @@ impl States<'_, '_, '_> {
     /// only e2fsck can mend, whoever makes ext4 write it. Flash writes more than a sector at once. See `grow`.
     fn splits_superblock(&self, part: &Request) -> bool {
         let middle = self.card.data.start + 1536;
-        part.end() == middle && part.touches(middle - 1, middle)
+        let ends = part.end() == middle && part.touches(middle - 1, middle);
+        let begins = matches!(part, Request::Write(offset, _) if *offset == middle);
+        ends || begins
     }
 
     /// Of the requests since a flush any may be on the medium. The card has all of them, before and after this.
