@@ -79,8 +79,12 @@ const KEPT: &[Step] = &[
 /// Slot b is on trial and given up.
 const GIVEN_UP: &[Step] = &[Step::Word(of::BOOT), Step::Cut(&of::GIVE_UP)];
 /// Slot a runs again.
-const CROWDED: &[Step] =
-    &[Step::Word(of::SYSTEMD), Step::Cut(&of::INSTALL_IN_ITS_PLACE), Step::Cut(&of::ARM_ANEW)];
+const CROWDED: &[Step] = &[
+    Step::Word(of::LAZY),
+    Step::Word(of::SYSTEMD),
+    Step::Cut(&of::INSTALL_IN_ITS_PLACE),
+    Step::Cut(&of::ARM_ANEW),
+];
 
 /// The first session, which both cases need.
 fn beginning(device: &Device) -> Result<Arc<Beginning>> {

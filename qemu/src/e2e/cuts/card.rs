@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
@@ -49,9 +50,14 @@ pub(super) struct Card<'a> {
     pub(super) data: Partition,
     slots: [Slot<'a>; 2],
     undo: Vec<Before>,
-    /// Names the content of partition 4: equal content may have two names, other content never has the same.
+    /// Names the content of partition 4: equal content may have two names, other content never has the same, not even on
+    /// another card.
     data_name: u64,
-    names: u64,
+}
+
+fn new_name() -> u64 {
+    static NAMES: AtomicU64 = AtomicU64::new(0);
+    NAMES.fetch_add(1, Ordering::Relaxed)
 }
 
 impl<'a> Card<'a> {
@@ -71,7 +77,7 @@ impl<'a> Card<'a> {
             Ok::<_, anyhow::Error>(slot)
         };
         let slots = [slot(0, a)?, slot(1, b)?];
-        Ok(Self { path: to, data: *data, slots, undo: Vec::new(), data_name: 0, names: 0, file })
+        Ok(Self { path: to, data: *data, slots, undo: Vec::new(), data_name: new_name(), file })
     }
 
     /// Does a request.
@@ -93,8 +99,7 @@ impl<'a> Card<'a> {
         self.file.read_exact_at(&mut before, at).context("a request past the card's end")?;
         self.undo.push(Before { at, bytes: before, data: self.data_name });
         if request.touches(self.data.start, self.data.start + self.data.length) {
-            self.names += 1;
-            self.data_name = self.names;
+            self.data_name = new_name();
         }
         self.write(at, bytes)
     }

@@ -72,25 +72,24 @@ fn sessions(beginning: &Beginning) -> Vec<(&Path, bool, Vec<Step>)> {
                 }
                 _ => *step,
             };
-            let steps = steps.iter().zip(&turns).map(without).collect();
+            let lazy = [Step::Word(of::LAZY)].into_iter();
+            let steps = lazy.chain(steps.iter().zip(&turns).map(without)).collect();
             sessions.push((start, tryboot, steps));
         }
     }
     sessions
 }
 
-/// In which of the runs a step lacks a barrier. Of commands with a record alone one at a time: where that of one is missing
-/// the next has another past.
+/// In which of the runs a step lacks a barrier: each command begins one run later than the one before it, so that never
+/// two of them lack the one behind their record. The second would have another past.
 fn turns(steps: &[Step], at: usize) -> Range<usize> {
     let of = |step: &Step| match step {
         // the same with another revision: once is enough
         Step::Cut(operation) if operation.removes != Some(2) => operation.barriers.len(),
         _ => 0,
     };
-    let count = steps.get(at).map_or(0, of);
-    let before = steps.get(..at).unwrap_or_default().iter().filter(|step| of(step) == 1).count();
-    let start = if count == 1 { before } else { 0 };
-    start..start + count
+    let before = steps.get(..at).unwrap_or_default().iter().filter(|step| of(step) > 0).count();
+    before..before + steps.get(at).map_or(0, of)
 }
 
 /// Each command that lacks a barrier has a state that the barrier's rule forbids.
