@@ -22,8 +22,8 @@ mod watchdogs;
 pub(crate) use case::Case;
 pub(crate) use fixture::Fixture;
 
-/// The cases; `all` adds those of the power cuts. Those that take minutes are apart, so that others run beside them.
-pub(crate) fn cases(all: bool) -> Vec<Case> {
+/// The cases. Those that take minutes are apart, so that others run beside them.
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = life::cases();
     cases.extend([debian::trials(), debian::bookworm()]);
     cases.extend(success::cases());
@@ -34,9 +34,7 @@ pub(crate) fn cases(all: bool) -> Vec<Case> {
     cases.extend(watchdogs::cases());
     cases.extend(failures::cases());
     cases.extend(grow::cases());
-    if all {
-        cases.extend(cuts::cases());
-    }
+    cases.extend(cuts::cases());
     cases.extend(kill::cases());
     cases
 }
@@ -46,7 +44,7 @@ mod tests {
     /// A case works in a directory of its name.
     #[test]
     fn names_are_unique() {
-        let cases = super::cases(true);
+        let cases = super::cases();
         let names: std::collections::BTreeSet<_> = cases.iter().map(|case| &case.name).collect();
         assert_eq!(names.len(), cases.len());
     }

@@ -33,7 +33,9 @@ pub(crate) fn deadline(root: &Root, named: Option<&Path>) -> Result<()> {
         Some(true) => restart(root),
         Some(false) => Ok(()),
         // a disk that does not answer is no commit, and the restart is the way back from a driver that hangs
-        None if this_boot::tryboot(root) == Some(true) => restart(root),
+        None if this_boot::tryboot(root) == Some(true) && !this_boot::is_committed(root) => {
+            restart(root)
+        }
         None => Err(Error::Failed(format!("the disk does not answer for {} s", DISK.as_secs()))),
     }
 }

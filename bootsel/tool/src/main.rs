@@ -7,6 +7,7 @@ mod area;
 mod cli;
 mod deadline;
 mod disk;
+mod eeprom;
 mod error;
 mod evidence;
 mod firmware;
@@ -26,6 +27,7 @@ mod system;
 mod this_boot;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,10 +45,9 @@ use system::System;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(why) => {
-            // nobody is left to tell that standard error is closed
-            let _ = writeln!(io::stderr(), "bootsel: {why}");
+            say(&why.to_string());
             ExitCode::from(match why {
                 Error::Refused(_) => 1,
                 Error::Failed(_) => 3,
@@ -55,26 +56,35 @@ fn main() -> ExitCode {
     }
 }
 
-/// A line for a person: progress, and what was done.
+/// A line for a person: progress, and what was done. In one write: to `/dev/kmsg`, which init gives its children as
+/// standard error, each write is a record.
 fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "bootsel: {line}");
+    // nobody is left to tell that standard error is closed
+    let _ = io::stderr().write_all(format!("bootsel: {line}\n").as_bytes());
 }
 
-fn run(cli: &Cli) -> Result<()> {
+fn run(cli: &Cli) -> Result<ExitCode> {
     let (root, named) = (Root::new(&cli.root), cli.disk.as_deref());
+    if let Command::Eeprom { json, command } = &cli.command {
+        return eeprom::eeprom(&root, named, *json, *command);
+    }
+    without_eeprom(cli, &root, named).map(|()| ExitCode::SUCCESS)
+}
+
+fn without_eeprom(cli: &Cli, root: &Root, named: Option<&Path>) -> Result<()> {
     // what needs no slots, or must work where they cannot be read
     match &cli.command {
-        Command::Log => return report::log(&journal::Journal::read(&root)),
-        Command::Deadline => return deadline::deadline(&root, named),
-        Command::Guard { deadline } => return guard::guard(&root, named, *deadline),
-        Command::Collect => return evidence::collect(&root, named),
+        Command::Log => return report::log(&journal::Journal::read(root)),
+        Command::Deadline => return deadline::deadline(root, named),
+        Command::Guard { deadline } => return guard::guard(root, named, *deadline),
+        Command::Collect => return evidence::collect(root, named),
         Command::Reachable { timeout, peer } => {
-            return reachable::reachable(&root, Duration::from_secs(*timeout), peer.as_ref());
+            return reachable::reachable(root, Duration::from_secs(*timeout), peer.as_ref());
         }
         _ => {}
     }
-    let disk = Disk::find(&root, named)?;
-    on_disk(cli, &root, disk)
+    let disk = Disk::find(root, named)?;
+    on_disk(cli, root, disk)
 }
 
 fn on_disk(cli: &Cli, root: &Root, disk: Disk) -> Result<()> {
@@ -105,6 +115,7 @@ fn on_disk(cli: &Cli, root: &Root, disk: Disk) -> Result<()> {
         | Command::Deadline
         | Command::Guard { .. }
         | Command::Collect
+        | Command::Eeprom { .. }
         | Command::Reachable { .. } => return Ok(()),
     };
     let _lock = root.lock()?;
@@ -113,6 +124,9 @@ fn on_disk(cli: &Cli, root: &Root, disk: Disk) -> Result<()> {
 
 /// Decides and does.
 fn change(root: &Root, disk: &Disk, command: state::Command, reboot: bool) -> Result<()> {
+    if let state::Command::Try { .. } = command {
+        eeprom::refuse_while_staged(disk)?;
+    }
     let mut system = System::look(root, disk.clone(), |_| Depth::Quick);
     // leaving a trial leads back to what was the default all the time, and is not to take long
     if !system.status().trial {
@@ -127,6 +141,9 @@ fn change(root: &Root, disk: &Disk, command: state::Command, reboot: bool) -> Re
     }
     for act in plan {
         system.act(act, reboot)?;
+    }
+    if command == state::Command::Commit {
+        this_boot::remember_commit(root);
     }
     Ok(())
 }

@@ -21,8 +21,8 @@ use crate::{machine, say, selector};
 /// The command line's and the device tree's word, the log's, and the selector's.
 #[derive(Debug)]
 pub(crate) struct ThisBoot {
-    default: Option<Slot>,
-    booted: Option<Slot>,
+    pub(crate) default: Option<Slot>,
+    pub(crate) booted: Option<Slot>,
     /// See [`state::Facts::tryboot`].
     pub(crate) tryboot: Option<bool>,
     pub(crate) boot_id: String,
@@ -50,10 +50,13 @@ pub(crate) fn boot_id(root: &Root) -> String {
 
 impl ThisBoot {
     pub(crate) fn look(root: &Root, named: Option<&Path>) -> Self {
-        let selector = Disk::find(root, named).map(|disk| selector::read(&disk));
-        let default = match selector {
-            Ok(Selector::Set { default, .. }) => Some(default),
-            Ok(Selector::Broken(_)) | Err(_) => None,
+        Self::on(root, Disk::find(root, named).ok().as_ref())
+    }
+
+    pub(crate) fn on(root: &Root, disk: Option<&Disk>) -> Self {
+        let default = match disk.map(selector::read) {
+            Some(Selector::Set { default, .. }) => Some(default),
+            Some(Selector::Broken(_)) | None => None,
         };
         Self {
             default,
@@ -91,6 +94,22 @@ impl ThisBoot {
         }
         rustix::fs::sync();
     }
+}
+
+/// There until the next boot: the system that runs is committed, whatever becomes of its disk.
+const COMMITTED: &str = "run/pivot/committed";
+
+/// Where this cannot be noted, a disk that hangs at the deadline looks like a trial.
+pub(crate) fn remember_commit(root: &Root) {
+    let path = root.path(COMMITTED);
+    if let Err(why) = std::fs::write(&path, "") {
+        say(&format!("warning: cannot write {}: {why}", path.display()));
+    }
+}
+
+/// Whether [`remember_commit`] was here.
+pub(crate) fn is_committed(root: &Root) -> bool {
+    root.path(COMMITTED).exists()
 }
 
 /// Seconds since the kernel started.

@@ -223,6 +223,33 @@ fn the_deadline_without_a_selector() {
     assert!(has_failed(&device));
 }
 
+/// In a trial it is a reason to go back, in a system that was committed none.
+#[test]
+fn the_deadline_and_a_disk_that_hangs() {
+    let deadline = |device: &Device| {
+        let pipe = device.path("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bootsel"));
+        command.arg("--root").arg(device.root.path()).arg("--disk").arg(pipe);
+        let output = command.arg("deadline").output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let on_trial = || {
+        let (code, said) = deadline(&in_trial());
+        assert!(code == Some(0) && said.contains("not restarted: --root"), "{said}");
+    };
+    let committed = || {
+        let device = in_trial();
+        device.done(&["commit"]);
+        let (code, said) = deadline(&device);
+        assert!(code == Some(3) && said.contains("does not answer"), "{said}");
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(on_trial);
+        scope.spawn(committed);
+    });
+}
+
 #[test]
 fn a_log_that_cannot_be_written() {
     let device = in_trial();

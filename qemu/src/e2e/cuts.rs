@@ -45,7 +45,8 @@ pub(crate) fn cases() -> Vec<Case> {
 fn effort(all: bool) -> Effort {
     match all {
         false => Effort { torn: 5, single: 32, chance: 60 },
-        true => Effort { torn: 24, single: 400, chance: 2500 },
+        // every sector of every write
+        true => Effort { torn: usize::MAX, single: 400, chance: 2500 },
     }
 }
 

@@ -122,7 +122,7 @@ pub(super) fn record(
         ensure!(ran.status == Some(0), "{ran:?}\n{}", told());
     }
     let requests = recorder::read(&log)?;
-    // fs::remove_file(&log)?;
+    fs::remove_file(&log)?;
     let marks = marks(&requests);
     ensure!(marks.len() == orders.run.len(), "{} marks: {:?}", marks.len(), report.ran);
     Ok(Recording { requests, marks, report, console: outcome.console })

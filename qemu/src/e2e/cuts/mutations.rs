@@ -36,7 +36,7 @@ pub(super) fn case(fixture: &Fixture, directory: &Path) -> Result<String> {
             let directory = directory.join(format!("{number}"));
             let session = Session::record(device, start, tryboot, &steps, &directory)?;
             without += unsynced(&session, &mut bench, &directory)?;
-            // std::fs::remove_dir_all(&directory)?;
+            std::fs::remove_dir_all(&directory)?;
         }
         let kept = directory.join("kept");
         let kept = Session::record(device, &beginning.first.end, true, KEPT, &kept)?;
@@ -203,8 +203,10 @@ fn pairs(
             let (zeros, boot) = (first_of(&sector)?, last_of(&sector)?);
             let stream = which(&|request| request.touches(start, start + slot_b.length));
             let next = stream.iter().copied().find(|number| *number > zeros).with_context(none)?;
+            let flush = which(&|request| *request == Request::Flush);
+            let flush = flush.iter().copied().rfind(|number| *number < boot).with_context(none)?;
             let writes = which(&|request| matches!(request, Request::Write(..)));
-            let before = writes.iter().copied().rfind(|number| *number < boot);
+            let before = writes.iter().copied().rfind(|number| *number < flush);
             Ok(vec![
                 (first_of(&log)?, zeros),
                 (zeros, next),
