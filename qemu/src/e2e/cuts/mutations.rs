@@ -65,15 +65,17 @@ fn sessions(beginning: &Beginning) -> Vec<(&Path, bool, Vec<Step>)> {
         let turns: Vec<_> = steps.iter().enumerate().map(|(at, _)| turns(steps, at)).collect();
         for number in 0..turns.iter().map(|turns| turns.end).max().unwrap_or_default() {
             let without = |(step, turns): (&Step, &Range<usize>)| match step {
-                Step::Last(_) => Step::Word(of::BOOT),
+                Step::Last(_) => vec![Step::Word(of::BOOT)],
                 Step::Cut(operation) if turns.contains(&number) => {
                     let barrier = operation.barriers.get(number - turns.start);
-                    barrier.map_or(*step, |barrier| Step::Without(operation, *barrier))
+                    let without = |barrier| Step::Without(operation, barrier);
+                    // what it left in memory is no business of the next one
+                    vec![barrier.copied().map_or(*step, without), Step::Word(of::SYNC)]
                 }
-                _ => *step,
+                _ => vec![*step],
             };
             let lazy = [Step::Word(of::LAZY)].into_iter();
-            let steps = lazy.chain(steps.iter().zip(&turns).map(without)).collect();
+            let steps = lazy.chain(steps.iter().zip(&turns).flat_map(without)).collect();
             sessions.push((start, tryboot, steps));
         }
     }

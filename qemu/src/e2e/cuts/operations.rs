@@ -185,9 +185,10 @@ pub(super) const ARM_ANEW: Operation = Operation {
     ..NOTHING
 };
 
-/// What the tests do between: nothing, which ends the boot; nothing is written back because of its age; systemd keeps the argument of a reboot to come, or is not
-/// there; slot a is lost.
+/// What the tests do between: nothing, which ends the boot; everything is written back, or nothing because of its age;
+/// systemd keeps the argument of a reboot to come, or is not there; slot a is lost.
 pub(super) const BOOT: &str = "/bin/busybox,true";
+pub(super) const SYNC: &str = "/bin/busybox,sync";
 pub(super) const LAZY: &str = "/etc/lazy";
 pub(super) const SYSTEMD: &str = "/bin/busybox,mkdir,-p,/run/systemd/system";
 pub(super) const NO_SYSTEMD: &str = "/bin/busybox,rm,-r,/run/systemd";
