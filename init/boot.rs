@@ -66,6 +66,7 @@ impl Boot {
         self.open_revision()?;
         self.load_modules()?;
         let root = self.mount_root()?;
+        self.update_eeprom(&root);
         let init = switch_root::find_init(&root, self.cmdline.init)?;
         switch_root::exec(self, &root, &init)
     }

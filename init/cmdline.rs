@@ -67,6 +67,8 @@ pub(crate) struct Cmdline<'a> {
     pub(crate) data: Option<&'a str>,
     /// Whether the data partition may take the rest of its disk.
     pub(crate) grow: bool,
+    /// Whether an old bootloader may be brought up to date.
+    pub(crate) eeprom: bool,
     pub(crate) revision: Option<&'a str>,
     pub(crate) slot: Option<Slot>,
     pub(crate) trial: bool,
@@ -112,6 +114,7 @@ impl<'a> Cmdline<'a> {
             words: Vec::new(),
             data: None,
             grow: true,
+            eeprom: true,
             revision: None,
             slot: None,
             trial: false,
@@ -159,6 +162,7 @@ impl<'a> Cmdline<'a> {
         match key {
             "data" => self.data = text(value),
             "grow" => self.grow = flag(value)?,
+            "eeprom" => self.eeprom = flag(value)?,
             "revision" => self.revision = text(value),
             "slot" => {
                 self.slot = Slot::from_cmdline(value.unwrap_or_default())

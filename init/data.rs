@@ -10,7 +10,6 @@ use mount::file;
 use mount::filesystem::{self, Options};
 use mount::{errno, superblock, wait};
 use rustix::mount::MountFlags;
-use rustix::process::WaitOptions;
 use uapi::process::Fork;
 
 use crate::boot::{Boot, device_name};
@@ -104,24 +103,14 @@ impl Boot {
             }
             Err(why) => return Err(Error::call("fork", E2FSCK, why)),
         };
-        let status = loop {
-            match rustix::process::waitpid(Some(child), WaitOptions::NOHANG) {
-                Ok(Some((_, status))) => break status.exit_status(),
-                Ok(None) if !self.deadline.passed() => {
-                    let tick = rustix::fs::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-                    let _ = rustix::thread::nanosleep(&tick);
-                }
-                _ => return failed(format_args!("did not end in time")),
-            }
-        };
         // e2fsck(8): 1 errors corrected, 2 and restart wanted (a root that is mounted), 4 errors left, 8 and up no check.
-        match status {
-            Some(0..=3) => Ok(()),
-            Some(status) => failed(format_args!(
+        match crate::child::wait(child, &self.deadline) {
+            Ok(0..=3) => Ok(()),
+            Ok(status) => failed(format_args!(
                 "left errors (exit status {})",
                 Decimal(status.unsigned_abs().into())
             )),
-            None => failed(format_args!("was killed")),
+            Err(how) => failed(format_args!("{how}")),
         }
     }
 }

@@ -90,6 +90,12 @@ fn emit(target: BorrowedFd<'_>, level: Level, message: fmt::Arguments<'_>) {
     let _ = rustix::io::write(target, Line::new(level, message).finished());
 }
 
+/// Makes it the standard error of this process, in which each write is then a record.
+pub(crate) fn become_stderr() {
+    // Where this fails lines go to the console.
+    let _ = rustix::stdio::dup2_stderr(TARGET.get());
+}
+
 /// Opens the log. Called once, after `/dev` and `/proc` are there.
 pub(crate) fn open() {
     // "ratelimit", the default, keeps 10 records of 5 seconds and drops the others. Where this fails, some are missing.

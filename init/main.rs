@@ -10,9 +10,11 @@
 extern crate alloc;
 
 mod boot;
+mod child;
 mod cmdline;
 mod data;
 mod early;
+mod eeprom;
 mod file;
 mod grow;
 mod journal;

@@ -45,7 +45,7 @@ pub(crate) fn end(mut boot: Boot, why: &Error) -> ! {
 }
 
 /// Restarts the machine; where the kernel cannot, the armed watchdog does.
-fn restart(boot: &Boot) -> ! {
+pub(crate) fn restart(boot: &Boot) -> ! {
     boot.settle_disks();
     if let Err(why) = uapi::reboot::restart() {
         say!(Error, "cannot restart: {}", errno::text(why));
@@ -130,7 +130,7 @@ fn console() {
 
 impl Boot {
     /// Leaves the data partition clean.
-    fn settle_disks(&self) {
+    pub(crate) fn settle_disks(&self) {
         rustix::fs::sync();
         if let Some(data) = &self.data {
             data.remount_read_only();

@@ -29,6 +29,11 @@ impl Firmware {
         Self { partition: number("partition"), tryboot: number("tryboot") }
     }
 
+    /// Whether it says that its one-shot flag led here.
+    pub(crate) fn is_tryboot(&self) -> bool {
+        self.tryboot.is_some_and(|flag| flag != 0)
+    }
+
     /// The partition that it booted, where that is the other slot's. Any other number says nothing of the slots.
     fn contradicts(&self, slot: Option<Slot>) -> Option<u32> {
         let other = slot?.other().partition();
@@ -74,8 +79,7 @@ impl Boot {
 
     /// Whether the end of this boot is that of a trial. Before the log could be read the firmware's word is enough.
     pub(crate) fn ends_trial(&self) -> bool {
-        self.trial.is_some()
-            || self.data.is_none() && self.firmware.tryboot.is_some_and(|flag| flag != 0)
+        self.trial.is_some() || self.data.is_none() && self.firmware.is_tryboot()
     }
 
     fn report_trial(&mut self) {

@@ -25,6 +25,15 @@ use mount::file;
 
 /// The node of the first watchdog and the older name of the same device.
 const NODES: [&str; 2] = ["/dev/watchdog0", "/dev/watchdog"];
+/// What the parameter of the kernel's watchdog core is: -1 leaves it to the driver. (`drivers/watchdog/watchdog_core.c`, since
+/// Linux 5.8)
+const STOP_ON_REBOOT: &str = "/sys/module/watchdog/parameters/stop_on_reboot";
+/// The timeout for a restart in seconds: the most that all of Raspberry Pi's kernels take.
+const RESTART: u32 = 15;
+/// For one that keeps a timeout of its own nobody waits longer, in seconds.
+const PATIENCE: i64 = 60;
+/// It may need a little longer than it says, in seconds.
+const LATE: i64 = 5;
 const STATE: &str = "/sys/class/watchdog/watchdog0/state";
 
 /// An open, running watchdog and the child that feeds it.
@@ -94,6 +103,31 @@ impl Watchdog {
         // It may have ended by itself at the deadline.
         let _ = rustix::process::kill_process(feeder, Signal::KILL);
         let _ = rustix::process::waitpid(Some(feeder), WaitOptions::empty());
+    }
+
+    /// The one that resets the machine if a restart hangs: any that there is, unless it is not to be touched.
+    pub(crate) fn open_for_restart(wish: WatchdogWish, deadline: &Deadline) -> Option<Self> {
+        let wish = if wish == WatchdogWish::Off { wish } else { WatchdogWish::Arm(RESTART) };
+        Self::open(wish, deadline).unwrap_or_else(|why| {
+            say!(Warn, "{why}");
+            None
+        })
+    }
+
+    /// Leaves it running, unfed, for a restart that is to come whatever hangs. The kernel stops most watchdogs when it
+    /// restarts the machine (`watchdog_stop_on_reboot`); unless `watchdog.stop_on_reboot=0` keeps it from that, this waits
+    /// for the watchdog to do it. Returns where the kernel is to.
+    pub(crate) fn reset_by(&mut self) {
+        self.stop_feeding();
+        let device = self.device.as_fd();
+        // Where it cannot be set it has its own.
+        let _ = uapi::watchdog::set_timeout(device, RESTART.cast_signed());
+        let _ = uapi::watchdog::keepalive(device);
+        if file::attribute(STOP_ON_REBOOT).as_deref() != Some("0") {
+            let seconds = uapi::watchdog::get_timeout(device).unwrap_or(0);
+            say!(Info, "the watchdog resets the machine");
+            crate::rescue::sleep(i64::from(seconds).min(PATIENCE).saturating_add(LATE));
+        }
     }
 
     /// Feeds without a deadline from now on: a person works in a rescue shell and asked for it.

@@ -18,6 +18,7 @@ pub mod bundle;
 pub mod choose;
 pub mod eeprom;
 pub mod fat;
+pub mod grubenv;
 pub mod log;
 pub mod manifest;
 pub mod ptable;

@@ -63,6 +63,9 @@ pub const WATCHDOG: &str = "watchdog";
 /// A boot after an armed trial that is not the trial: what is found from now on is of later boots. Written once, by
 /// `bootsel collect`; slot and revision are those that were armed.
 pub const RETURNED: &str = "returned";
+/// The bootloader in the EEPROM: an update is about to be staged, was called off, or was made or not; the message says
+/// which. Written by the tool, with the booted slot.
+pub const EEPROM: &str = "eeprom";
 
 /// `pivot crc=` and eight digits.
 const CRC_END: usize = 18;

@@ -135,7 +135,7 @@ impl Facts<'_> {
 
     /// Whether the next boot is a trial.
     fn armed(&self) -> bool {
-        self.flag.unwrap_or_else(|| attempt::armed_now(self))
+        self.this_boot().armed(self.flag)
     }
 }
 
@@ -166,6 +166,11 @@ impl ThisBoot<'_> {
             None => attempt::expected_in(self.log, self.boot_id, booted),
         };
         (trial && !attempt::given_up(self.log, self.boot_id, booted)).then_some(booted)
+    }
+
+    /// Whether the next boot is a trial: by the flag, or, where that cannot be read, the log.
+    pub fn armed(&self, flag: Option<bool>) -> bool {
+        flag.unwrap_or_else(|| attempt::armed_in(self.log, self.boot_id))
     }
 }
 

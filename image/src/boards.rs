@@ -14,6 +14,7 @@ use bootsel::manifest;
 use rpifw::{BOARDS, Board, Boot, Start};
 use serde::Serialize;
 
+use crate::eeprom::{self, Shipped};
 use evidence::Driver;
 use subject::Subject;
 
@@ -24,6 +25,8 @@ pub struct Report {
     pub boards: Vec<Entry>,
     /// Kernels of the first slot that no board takes as the image is.
     pub other_kernels: Vec<Other>,
+    /// What partition 1 has for their EEPROMs.
+    pub eeprom: Vec<Bootloader>,
 }
 
 /// A board.
@@ -118,6 +121,16 @@ pub struct Other {
     pub with_arm_64bit_0: Vec<&'static str>,
 }
 
+/// A bootloader for the EEPROM of some boards.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Bootloader {
+    /// What it is.
+    #[serde(flatten)]
+    pub shipped: Shipped,
+    /// The boards whose EEPROM can be written from partition 1.
+    pub boards: Vec<&'static str>,
+}
+
 /// Looks at an image.
 ///
 /// # Errors
@@ -141,7 +154,14 @@ pub fn report(subject: &Subject<'_>) -> Report {
         })
         .collect();
     let other_kernels = others(subject, &boards);
-    Report { boards, other_kernels }
+    Report { boards, other_kernels, eeprom: bootloaders(subject) }
+}
+
+fn bootloaders(subject: &Subject<'_>) -> Vec<Bootloader> {
+    let Some(volume) = subject.disk.fat(1) else { return Vec::new() };
+    let found = eeprom::find(|name| rpifw::Volume::read(volume, name));
+    let one = |(chip, shipped)| Bootloader { shipped, boards: eeprom::boards(chip).collect() };
+    found.into_iter().map(one).collect()
 }
 
 fn outcome(subject: &Subject<'_>, board: &Board, tryboot: bool) -> Outcome {

@@ -28,7 +28,6 @@ use crate::mksquashfs;
 use crate::progress::{Progress, size};
 use crate::revision;
 use crate::root::{Added, Source};
-use crate::rpi::firmware::Firmware as PiFirmware;
 use crate::slot::{Boot, CMDLINE, LETTER_AT, cmdline};
 use crate::squashfs::{self, Codec, Options};
 use crate::tree::{Tree, hash_file, hex};
@@ -75,7 +74,7 @@ pub struct Build<'a> {
     root: Option<Codec>,
     packed: Option<(Source, Added)>,
     firmware: Option<firmware::Planned>,
-    pi_firmware: Option<PiFirmware>,
+    pi: slot::Pi,
     slot: Volume,
     boards: Vec<&'static str>,
     cmdline: String,
@@ -109,9 +108,10 @@ impl<'a> Build<'a> {
                 revision: config.revision.id.as_str(),
                 has_root: root.is_some(),
                 two_machines: programs.two_machines(),
+                is_pi: config.rpi.is_some(),
             },
         )?;
-        let pi_firmware = slot::firmware(config, progress)?;
+        let pi = slot::pi(config, progress)?;
         let firmware = config.firmware.as_ref();
         let firmware = firmware.map(|section| firmware::plan(section, &read)).transpose()?;
         let mut kernels = Vec::new();
@@ -120,8 +120,8 @@ impl<'a> Build<'a> {
         }
         let initramfs = compress::archive(config.initramfs.compression, &archive)?;
         let slot =
-            slot::slot(config, &identity, &initramfs, &kernels, &cmdline, pi_firmware.as_ref())?;
-        let boards = slot::check(config, &identity, &slot, pi_firmware.as_ref(), progress)?;
+            slot::slot(config, &identity, &initramfs, &kernels, &cmdline, pi.firmware.as_ref())?;
+        let boards = slot::check(config, &identity, &slot, &pi, progress)?;
         Ok(Self {
             config,
             out,
@@ -133,7 +133,7 @@ impl<'a> Build<'a> {
             root,
             packed,
             firmware,
-            pi_firmware,
+            pi,
             slot,
             boards,
             cmdline,

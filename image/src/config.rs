@@ -21,7 +21,7 @@ use crate::machines::Machine;
 use crate::progress::Progress;
 use crate::squashfs::{Codec, Writer};
 pub use bootsel::{Bootsel, Deadline, Network};
-pub use rpi::{KernelFile, Rpi, Variant};
+pub use rpi::{Channel, KernelFile, Rpi, Variant};
 
 /// All of a configuration file.
 #[derive(Debug, Deserialize)]
@@ -304,7 +304,8 @@ impl Config {
         let initramfs = &mut self.initramfs;
         let firmware = self.firmware.iter_mut();
         let firmware = firmware.flat_map(|f| f.packages.iter_mut().chain(&mut f.directories));
-        let rpi = self.rpi.iter_mut().flat_map(|rpi| &mut rpi.firmware);
+        let rpi = self.rpi.iter_mut();
+        let rpi = rpi.flat_map(|rpi| [&mut rpi.firmware, &mut rpi.eeprom]).flatten();
         let root = self.root.iter_mut();
         let root = root.flat_map(|r| [&mut r.squashfs, &mut r.directory, &mut r.tar]).flatten();
         let kernel = self.kernel.iter_mut();

@@ -136,6 +136,7 @@ mod tests {
             "bcm2835",
             "sdhci_iproc",
             "sdhci_brcmstb",
+            "nvmem_rmem",
             "virtio_pci",
             "virtio_mmio",
             "virtio_blk",
@@ -149,7 +150,7 @@ mod tests {
         ];
         assert_eq!(names(&wanted), expected);
         assert_eq!(wanted[0].by, "machine raspi");
-        assert!(wanted.iter().filter(|wanted| !wanted.required).count() == 9);
+        assert!(wanted.iter().filter(|wanted| !wanted.required).count() == 10);
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub mod cpio;
 pub mod deb;
 pub mod disk;
 pub mod early;
+pub mod eeprom;
 pub mod elf;
 pub mod ext4;
 pub mod fat;

@@ -8,6 +8,7 @@ mod bootsel;
 mod cmdline;
 mod config;
 mod disk;
+mod eeprom;
 mod revision;
 mod systemd;
 mod updates;
@@ -115,6 +116,9 @@ const RULES: &[Rule] = &[
     error("autoboot-size", On::Pi, bootsel::size),
     error("autoboot-target", On::Pi, bootsel::target),
     error("eeprom-in-slot", On::Pi, bootsel::eeprom),
+    error("eeprom-files", On::Pi, eeprom::files),
+    error("eeprom-sector", On::Pi, eeprom::sector),
+    warning("eeprom-reboot", On::Pi, cmdline::stop_on_reboot),
     error("bootcode-in-slot", On::Pi, bootsel::bootcode),
     error("firmware-token", On::Pi, bootsel::token),
     warning("firmware-missing", On::Pi, bootsel::firmware),

@@ -96,6 +96,9 @@ impl Machine {
                         required(&["bcm2835", "bcm2835_sdhost", "bcm2835_mmc"]),
                         optional(&["sdhci_iproc"]),
                         optional(&["sdhci_brcmstb"]),
+                        // not storage, and nothing waits for it: kernel: drivers/nvmem/rmem.c shows the configuration
+                        // in the EEPROM of a Pi 4 and 5 (bcm2711-rpi.dtsi, &blconfig) where there is no /dev/vcio
+                        optional(&["nvmem_rmem"]),
                     ]
                 }
             }

@@ -5,6 +5,7 @@
 pub mod check;
 pub mod config_txt;
 pub mod dtb;
+pub mod eeprom;
 pub mod firmware;
 
 use std::io::Write;

@@ -16,6 +16,9 @@ pub const INITRAMFS: &str = "initrd";
 /// Where in `cmdline.txt` the letter of the slot is: the parameter is the first.
 pub const LETTER_AT: u64 = "pivot.slot=".len() as u64;
 
+/// On the command line of an image for the Raspberry Pi.
+pub const STOP_ON_REBOOT: &str = "watchdog.stop_on_reboot=0";
+
 /// The list of what is what, for people and boot loader scripts.
 pub const KERNELS: &str = "kernels.txt";
 
@@ -59,6 +62,8 @@ pub struct Boot<'a> {
     pub has_root: bool,
     /// Whether 32-bit kernels find their init at /sbin/init.
     pub two_machines: bool,
+    /// Whether it is for the Raspberry Pi.
+    pub is_pi: bool,
 }
 
 /// The command line, the slot's letter `_`.
@@ -100,6 +105,11 @@ pub fn cmdline(disk: &Disk, boot: &Boot<'_>) -> Result<String> {
     add("panic=5".to_owned());
     // no mounts that systemd guesses from partition types
     add("systemd.gpt_auto=0".to_owned());
+    if boot.is_pi {
+        // kernel: drivers/watchdog/watchdog_core.c, since 5.8: a restart leaves the watchdog running, which ends one
+        // that hangs, as one for the update of the EEPROM may
+        add(STOP_ON_REBOOT.to_owned());
+    }
     if disk.table == Table::Gpt {
         // the kernel then takes the second table where the first is broken: growing it can be interrupted
         add("gpt".to_owned());
@@ -140,8 +150,13 @@ mod tests {
         crate::config::Config::parse(&text, std::path::Path::new("")).unwrap().disk
     }
 
-    const BOOT: Boot<'_> =
-        Boot { data: "PARTUUID=11223344-04", revision: "7", has_root: true, two_machines: false };
+    const BOOT: Boot<'_> = Boot {
+        data: "PARTUUID=11223344-04",
+        revision: "7",
+        has_root: true,
+        two_machines: false,
+        is_pi: false,
+    };
 
     #[test]
     fn added_words() {
@@ -161,6 +176,15 @@ mod tests {
              systemd.watchdog_sec=15 systemd.gpt_auto=0 panic=-1 pivot.watchdog=off"
         );
         assert_eq!(line.as_bytes()[LETTER_AT as usize], b'_');
+    }
+
+    #[test]
+    fn on_a_raspberry_pi() {
+        let pi = Boot { is_pi: true, ..BOOT };
+        let line = |words: &str| cmdline(&disk(Table::Mbr, words), &pi).unwrap();
+        assert!(line("").ends_with(" systemd.gpt_auto=0 watchdog.stop_on_reboot=0"));
+        let other = line("watchdog.stop_on_reboot=1");
+        assert!(other.ends_with(" systemd.gpt_auto=0 watchdog.stop_on_reboot=1"));
     }
 
     #[test]

@@ -52,6 +52,12 @@ impl Root {
         self.resolve(inside, OFlags::PATH).is_ok()
     }
 
+    /// A file of the new root that can be executed: a program that needs nothing of its root.
+    pub fn program(&self, inside: &str) -> Result<OwnedFd, Error> {
+        self.resolve(inside, OFlags::PATH)
+            .map_err(|errno| Error::call("open", &self.name(inside), errno))
+    }
+
     /// Creates the directory `inside`, mode 755, whose parent is there. It may be there itself.
     pub fn create_dir(&self, inside: &str) -> Result<(), Error> {
         let (parent, name) = inside.trim_end_matches('/').rsplit_once('/').unwrap_or((".", inside));

@@ -52,7 +52,16 @@ fn prepare(options: &cli::Boot, name: &str) -> Result<Standin> {
         None => build(options, &directory)?,
     };
     let arm_64bit = options.arm_64bit;
-    let standin = Standin { board, image, directory, arm_64bit, quick: false, ramoops: false };
+    let standin = Standin {
+        board,
+        image,
+        directory,
+        arm_64bit,
+        quick: false,
+        ramoops: false,
+        eeprom: None,
+        record: None,
+    };
     if options.keep {
         ensure!(standin.card().exists(), "{} is not there", standin.card().display());
     } else {
@@ -121,6 +130,8 @@ impl Parts {
             name,
             revision: 1,
             table: "mbr",
+            eeprom: None,
+            uefi: None,
             rpi: Some(&self.firmware),
             cmdline,
             overlay,

@@ -60,6 +60,8 @@ fn build(options: &cli::Boot) -> Result<Image> {
         name: options.rootfs.name(),
         revision: 1,
         table: "gpt",
+        eeprom: None,
+        uefi: None,
         rpi: None,
         cmdline: "console=ttyAMA0 quiet",
         overlay: options.overlay.word(),

@@ -8,6 +8,7 @@ mod cpio;
 mod cuts;
 mod debian;
 mod disk;
+mod eeprom;
 mod failures;
 mod fixture;
 mod grow;
@@ -17,6 +18,7 @@ mod roots;
 mod seen;
 mod success;
 mod trials;
+mod uefi;
 mod watchdogs;
 
 pub(crate) use case::Case;
@@ -35,6 +37,8 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(failures::cases());
     cases.extend(grow::cases());
     cases.extend(cuts::cases());
+    cases.extend(eeprom::cases());
+    cases.extend(uefi::cases());
     cases.extend(kill::cases());
     cases
 }

@@ -42,6 +42,12 @@ pub(crate) enum Wanted {
     Strace,
     /// What that needs.
     Libc,
+    /// UEFI for QEMU's `virt` machine.
+    Uefi,
+    /// GRUB for UEFI, signed by Debian.
+    Grub,
+    /// What starts it where Secure Boot is on, signed by Microsoft.
+    Shim,
 }
 
 /// What one image for every Raspberry Pi runs, in the order of the firmware's names: kernel.img, kernel7.img,
@@ -67,6 +73,9 @@ impl Wanted {
             Self::MuslArmel => ("musl-dev", "armel", guest),
             Self::Strace => ("strace", "arm64", guest),
             Self::Libc => ("libc6", "arm64", guest),
+            Self::Uefi => ("qemu-efi-aarch64", "all", guest),
+            Self::Grub => ("grub-efi-arm64-signed", "arm64", guest),
+            Self::Shim => ("shim-signed", "arm64", guest),
         }
     }
 

@@ -4,10 +4,13 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context, Result, bail, ensure};
+use ::image::rpidisk::ImageDisk;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rpifw::Disk as _;
 use serde::Deserialize;
 
 use crate::cargo;
@@ -23,6 +26,10 @@ pub(crate) struct Config<'a> {
     pub(crate) table: &'a str,
     /// The package raspi-firmware, for an image that is for Raspberry Pis.
     pub(crate) rpi: Option<&'a Path>,
+    /// What such an image has for the EEPROM of its boards, a directory like rpi-eeprom's.
+    pub(crate) eeprom: Option<&'a Path>,
+    /// The package with GRUB, for an image that UEFI boots.
+    pub(crate) uefi: Option<&'a Path>,
     pub(crate) cmdline: &'a str,
     /// `pivot.overlay=`
     pub(crate) overlay: &'a str,
@@ -88,7 +95,11 @@ impl Config<'_> {
             ));
         }
         if let Some(rpi) = self.rpi {
-            text.push_str(&format!("[rpi]\nfirmware = {}\n", quoted(rpi)));
+            let eeprom = program("eeprom", self.eeprom);
+            text.push_str(&format!("[rpi]\nfirmware = {}\n{eeprom}", quoted(rpi)));
+        }
+        if let Some(grub) = self.uefi {
+            text.push_str(&format!("[uefi]\ngrub = {}\n", quoted(grub)));
         }
         if let Some(firmware) = self.firmware {
             text.push_str(&format!("[firmware]\ndirectories = [{}]\n", quoted(firmware)));
@@ -142,6 +153,23 @@ pub(crate) struct Image {
     pub(crate) disk: PathBuf,
     pub(crate) partitions: Vec<Partition>,
     out: PathBuf,
+}
+
+/// A file of a FAT on a disk, by its path; partitions count from 1.
+pub(crate) fn file(disk: &Path, partition: u32, path: &str) -> Result<Option<Vec<u8>>> {
+    let place = || format!("{path} on partition {partition} of {}", disk.display());
+    let file = File::open(disk).with_context(place)?;
+    let disk = ImageDisk::open(&file).with_context(place)?;
+    let volume = disk.volume(partition).with_context(place)?;
+    volume.read(path).map_err(|why| anyhow!("{why}")).with_context(place)
+}
+
+/// All bytes of a partition; they count from 1.
+pub(crate) fn content(disk: &Path, partition: usize) -> Result<Vec<u8>> {
+    let place = partitions(disk)?.get(partition - 1).copied().context("no such partition")?;
+    let mut bytes = vec![0; usize::try_from(place.length)?];
+    File::open(disk)?.read_exact_at(&mut bytes, place.start)?;
+    Ok(bytes)
 }
 
 /// Where a partition lies, in bytes.

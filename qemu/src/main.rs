@@ -21,6 +21,7 @@ mod run;
 mod setup;
 mod standin;
 mod tool;
+mod uefi;
 mod verify;
 
 use std::process::ExitCode;

@@ -8,6 +8,7 @@
 
 mod model;
 mod needs;
+mod rom;
 mod tree;
 
 use std::ffi::OsStr;
@@ -19,8 +20,9 @@ use ::image::rpidisk::ImageDisk;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rpifw::{Board, Boot, Disk, Start};
 
-use crate::tool;
+use crate::{recorder, tool};
 use model::{Card, Model};
+pub(crate) use rom::{Bootloader, Eeprom, Recovery, verified};
 use tree::Tree;
 
 /// What a kernel prints before it restarts with an argument (kernel: kernel/reboot.c, kernel_restart). The vendor's
@@ -42,6 +44,10 @@ pub(crate) struct Standin {
     /// Whether QEMU's generic machine has a piece of memory for the kernel's last words, as a board has with
     /// `dtoverlay=ramoops`, and keeps its memory while it restarts.
     pub(crate) ramoops: bool,
+    /// Its content, where it matters; without one a Raspberry Pi 4 or 5 has a bootloader of 2025.
+    pub(crate) eeprom: Option<Eeprom>,
+    /// Where what is written to a virtio disk is recorded.
+    pub(crate) record: Option<PathBuf>,
 }
 
 /// What brought the board to its boot.
@@ -108,6 +114,13 @@ impl Standin {
     /// words for the kernel's.
     pub(crate) fn start(&self, cause: Cause, append: &OsStr) -> Result<Started> {
         let path = self.card();
+        let mut cause = cause;
+        if let Some(eeprom) = &self.eeprom
+            && eeprom.start(&path)? > 0
+        {
+            // the reset takes the flag with it
+            cause = Cause { tryboot: false, restarted: true };
+        }
         let card = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let disk = ImageDisk::open(&card).with_context(|| path.display().to_string())?;
         let start = Start { tryboot: cause.tryboot, arm_64bit: self.arm_64bit };
@@ -122,17 +135,24 @@ impl Standin {
         self.load(&mut qemu, &disk, &boot)?;
         let tree = self.tree(model, &disk, &boot)?;
         let serial0 = tree.serial0();
-        tree.as_firmware(self.board, &boot, cause.restarted)?;
+        let bootloader = self.eeprom.as_ref().map(Eeprom::bootloader).transpose()?;
+        tree.as_firmware(self.board, &boot, cause.restarted, bootloader.as_ref())?;
         tree.as_needed(model)?;
         if self.ramoops && model.is_virt() {
             tree.ramoops()?;
             self.keep_memory(&mut qemu, model);
         }
+        if let Some(Bootloader { bootconf, .. }) = bootloader.filter(|_| model.is_virt()) {
+            let file = self.directory.join("bootconf");
+            write(&file, &bootconf)?;
+            tree.bootconf(&mut qemu, &file)?;
+            tree.is_of(self.board)?;
+        }
         qemu.arg("-dtb").arg(tree.path());
         let cmdline = needs::cmdline(model, &cmdline(&boot));
         qemu.arg("-append").arg(crate::image::append(&cmdline, append));
         let quick = self.quick && model.is_virt();
-        self.attach(&mut qemu, if quick { Card::Virtio } else { model.card });
+        self.attach(&mut qemu, if quick { Card::Virtio } else { model.card })?;
         let told = self.told(cause, model, &boot, serial0.as_deref());
         Ok(Started { qemu, boot, told })
     }
@@ -180,7 +200,10 @@ impl Standin {
         fs::remove_file(self.directory.join("memory")).context("there was no memory")
     }
 
-    fn attach(&self, qemu: &mut Command, card: Card) {
+    fn attach(&self, qemu: &mut Command, card: Card) -> Result<()> {
+        if let Some(log) = self.record.as_ref().filter(|_| card == Card::Virtio) {
+            return recorder::add_disk(qemu, &self.card(), log);
+        }
         let file = self.card().display().to_string().replace(',', ",,");
         let drive = format!("id=card,format=raw,file={file}");
         match card {
@@ -196,6 +219,7 @@ impl Standin {
                 .arg(format!("if=none,{drive}"))
                 .args(["-device", "virtio-blk-pci,drive=card"]),
         };
+        Ok(())
     }
 
     fn told(&self, cause: Cause, model: &Model, boot: &Boot, serial0: Option<&str>) -> String {

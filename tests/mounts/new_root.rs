@@ -2,6 +2,7 @@
 //! Mounts inside a new root that is not to be trusted, and the step into it.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
@@ -40,6 +41,12 @@ fn absolute_links_are_meant_inside() {
             assert_eq!(root.exists(there), !there.is_empty(), "{there}");
         }
         assert!(!root.exists("sbin/telinit"));
+        // a program is opened where the new root has it
+        scratch.file("sysroot/usr/lib/tool", "inside");
+        symlink("/lib/tool", format!("{path}/usr/sbin/tool")).unwrap();
+        let program = root.program("/sbin/tool").unwrap();
+        let path = format!("/proc/self/fd/{}", program.as_raw_fd());
+        assert_eq!(fs::read_to_string(path).unwrap(), "inside");
     });
 }
 
@@ -64,6 +71,7 @@ fn hostile_links_lead_nowhere() {
         mount_bind("/proc", format!("{path}/proc")).unwrap();
         for (name, _) in &links {
             assert!(!root.exists(&format!("{name}/marker")), "{name}");
+            assert!(root.program(&format!("{name}/marker")).is_err(), "{name}");
             let text = root.bind_into(&scratch.path("source"), name).unwrap_err().to_string();
             let source = scratch.path("source");
             assert!(

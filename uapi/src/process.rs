@@ -8,8 +8,10 @@ use core::ffi::{CStr, c_char};
 use core::ptr;
 use core::sync::atomic::{AtomicI32, Ordering};
 
-use linux_raw_sys::general::{__NR_clone, __NR_execve, __NR_exit_group, SIGCHLD};
-use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use linux_raw_sys::general::{
+    __NR_clone, __NR_execve, __NR_execveat, __NR_exit_group, AT_EMPTY_PATH, SIGCHLD,
+};
+use rustix::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
 
@@ -47,6 +49,26 @@ pub fn execve(path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> Errno 
     ];
     // SAFETY: both arrays hold NUL-terminated strings that outlive the call and end with a null pointer.
     match unsafe { syscall(__NR_execve, addresses) } {
+        Err(why) => why,
+        // It does not return when it succeeds.
+        Ok(_) => Errno::IO,
+    }
+}
+
+/// Replaces this process by an open program, without an environment; returns only the reason why that failed.
+#[doc(alias = "execveat")]
+pub fn execute(program: &OwnedFd, arguments: &[&CStr]) -> Errno {
+    let arguments = pointers(arguments);
+    let environment = pointers(&[]);
+    let call = [
+        program.as_raw_fd().cast_unsigned() as usize,
+        c"".as_ptr().expose_provenance(),
+        arguments.as_ptr().expose_provenance(),
+        environment.as_ptr().expose_provenance(),
+        AT_EMPTY_PATH as usize,
+    ];
+    // SAFETY: as for `execve`; the path is an empty string.
+    match unsafe { syscall(__NR_execveat, call) } {
         Err(why) => why,
         // It does not return when it succeeds.
         Ok(_) => Errno::IO,

@@ -149,6 +149,53 @@ impl Output {
     }
 }
 
+/// Bytes of the message for a property with a value of one word, and of that for a command.
+pub const PROPERTY_BYTES: usize = size_of::<Message<1>>();
+/// See [`PROPERTY_BYTES`].
+pub const COMMAND_BYTES: usize = size_of::<Command>();
+
+/// What bytes mean as the answer to a request for a property of one word; for judging them without a device.
+///
+/// # Errors
+/// Where they do not say that they are the answer.
+pub fn property_answer(asked: u32, bytes: &[u8; PROPERTY_BYTES]) -> Result<u32, Error> {
+    let word = |at| word_at(bytes, at);
+    let message = Message {
+        bytes: word(0),
+        status: word(4),
+        tag: word(8),
+        value_bytes: word(12),
+        answer: word(16),
+        value: [word(20)],
+        end: word(24),
+    };
+    decode(asked, &message).map(|[value]| value)
+}
+
+/// The same for the answer to a command.
+///
+/// # Errors
+/// As [`gencmd`].
+pub fn command_answer(bytes: &[u8; COMMAND_BYTES]) -> Result<Output, Error> {
+    let word = |at| word_at(bytes, at);
+    let text = bytes.get(24..).and_then(|rest| rest.first_chunk()).copied();
+    decode_command(&Command {
+        bytes: word(0),
+        status: word(4),
+        tag: word(8),
+        value_bytes: word(12),
+        answer: word(16),
+        error: word(20),
+        text: text.unwrap_or([0; TEXT_BYTES]),
+        end: word(COMMAND_BYTES - 4),
+    })
+}
+
+fn word_at(bytes: &[u8], at: usize) -> u32 {
+    let word = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    word.map_or(0, |word| u32::from_ne_bytes(*word))
+}
+
 fn word(vcio: BorrowedFd<'_>, tag: u32, value: u32) -> Result<u32, Error> {
     property(vcio, tag, [value]).map(|[value]| value)
 }

@@ -6,8 +6,8 @@ use super::{Facts, ThisBoot};
 use crate::{
     Slot,
     log::{
-        ARMED, CANCELLED, COMMIT, FALLBACK, INSTALL, INSTALLED, PANIC, REPAIR, RETURNED, ROLLBACK,
-        Record, TRIAL, TRIAL_FAILED, WATCHDOG, fallback_used,
+        ARMED, CANCELLED, COMMIT, EEPROM, FALLBACK, INSTALL, INSTALLED, PANIC, REPAIR, RETURNED,
+        ROLLBACK, Record, TRIAL, TRIAL_FAILED, WATCHDOG, fallback_used,
     },
 };
 use alloc::{
@@ -131,7 +131,8 @@ fn outcome(facts: &Facts<'_>, slot: Slot, armed: &Record<&str>, later: &[Record<
 /// Whether the record was written by a boot of the slot after it was armed, or of what that boot left. What the tool
 /// wrote about a slot says nothing of where it ran.
 fn ran_in(record: &Record<&str>, slot: Slot, armed_in: &str) -> bool {
-    let of_tool = [ARMED, CANCELLED, COMMIT, ROLLBACK, REPAIR, INSTALL, INSTALLED, RETURNED];
+    let of_tool =
+        [ARMED, CANCELLED, COMMIT, ROLLBACK, REPAIR, INSTALL, INSTALLED, RETURNED, EEPROM];
     record.slot == Some(slot) && record.boot_id != armed_in && !of_tool.contains(&record.event)
 }
 
@@ -181,11 +182,11 @@ pub(super) fn returns_from<'a>(boot: &ThisBoot<'a>) -> Option<(Slot, &'a str)> {
     (after && !over).then_some((slot, armed.revision))
 }
 
-/// Whether the log says that the next boot is a trial: for machines whose flag cannot be read.
-pub(super) fn armed_now(facts: &Facts<'_>) -> bool {
-    let Some((armed, later)) = split(facts.log, ARMED) else { return false };
+/// Whether the log says that the boot after this one is a trial: for machines whose flag cannot be read.
+pub(super) fn armed_in(log: &[Record<&str>], boot_id: &str) -> bool {
+    let Some((armed, later)) = split(log, ARMED) else { return false };
     let called_off = later.iter().any(|record| [CANCELLED, ROLLBACK].contains(&record.event));
-    armed.boot_id == facts.boot_id && !called_off
+    armed.boot_id == boot_id && !called_off
 }
 
 /// Whether the log says that this boot of the slot is the trial that was armed last: for firmware that does not tell.

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::eeprom::Act;
 use crate::reachable::Peer;
 
 /// Which slot boots: status, trial, commit, rollback, install.
 ///
-/// Exit codes: 0 done, 1 refused and nothing changed, 2 usage, 3 something could not be read or written.
+/// Exit codes: 0 done, 1 refused and nothing changed, 2 usage, 3 something could not be read or written, 4 (of `eeprom
+/// boot`) a restart is wanted.
 #[derive(Debug, Parser)]
 #[command(name = "bootsel", version = env!("PIVOT_VERSION"))]
 pub(crate) struct Cli {
@@ -66,6 +68,15 @@ pub(crate) enum Command {
         /// Seconds since the kernel started.
         #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
         deadline: u64,
+    },
+    /// Show the bootloader of a Raspberry Pi 4 or 5, and whether it is to be brought up to date.
+    #[command(args_conflicts_with_subcommands = true)]
+    Eeprom {
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+        #[command(subcommand)]
+        command: Option<Act>,
     },
     /// Keep what the kernel left over a reset (pstore), and log what ended the boot before.
     Collect,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The firmware's one-shot tryboot flag, and the reboot that takes it along.
 
+use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
@@ -27,8 +28,8 @@ const PARAMETER: &str = "run/systemd/reboot-param";
 pub(crate) struct Flag {
     root: Root,
     vcio: Option<File>,
-    /// A kernel that passes the argument on.
-    vendor: bool,
+    /// A kernel that passes the argument on. To look takes a tenth of a second.
+    vendor: OnceCell<bool>,
     systemd: bool,
     /// To be handed to the kernel with the reboot.
     with_reboot: bool,
@@ -39,7 +40,7 @@ impl Flag {
         let vcio = File::open(root.path("dev/vcio")).ok();
         Self {
             vcio: vcio.filter(|vcio| reboot_flags(vcio.as_fd()).is_ok()),
-            vendor: has_symbol(root),
+            vendor: OnceCell::new(),
             systemd: root.path("run/systemd/system").is_dir(),
             with_reboot: false,
             root: root.clone(),
@@ -47,10 +48,10 @@ impl Flag {
     }
 
     pub(crate) fn way(&self) -> Way {
-        match (&self.vcio, self.vendor) {
-            (Some(_), _) => Way::Mailbox,
-            (None, true) => Way::Reboot,
-            (None, false) => Way::Unknown(format!(
+        match &self.vcio {
+            Some(_) => Way::Mailbox,
+            None if *self.vendor.get_or_init(|| has_symbol(&self.root)) => Way::Reboot,
+            None => Way::Unknown(format!(
                 "there is no /dev/vcio that answers, and the kernel has no {SYMBOL}"
             )),
         }

@@ -66,7 +66,7 @@ fn say(line: &str) {
 fn run(cli: &Cli) -> Result<ExitCode> {
     let (root, named) = (Root::new(&cli.root), cli.disk.as_deref());
     if let Command::Eeprom { json, command } = &cli.command {
-        return eeprom::eeprom(&root, named, *json, *command);
+        return eeprom::eeprom(&root, named, *json, command.as_ref());
     }
     without_eeprom(cli, &root, named).map(|()| ExitCode::SUCCESS)
 }

@@ -8,15 +8,16 @@ use bootsel::Slot;
 use bootsel::state::{Outcome, Selector, Status, Way};
 use serde_json::{Value, json};
 
+use crate::eeprom::Look;
 use crate::error::{Error, Result, failed};
 use crate::journal::Journal;
 use crate::root::Root;
 use crate::system::System;
-use crate::{firmware, machine};
+use crate::{eeprom, firmware, machine};
 
 const SLOTS: [Slot; 2] = [Slot::A, Slot::B];
 
-fn print(text: &str) -> Result<()> {
+pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(failed("standard output"))
 }
@@ -24,13 +25,14 @@ fn print(text: &str) -> Result<()> {
 /// `bootsel status`
 pub(crate) fn status(system: &System, machine: bool) -> Result<()> {
     let status = system.status();
+    let eeprom = Look::new(&system.root, &system.disk);
     if machine {
-        return print(&format!("{:#}\n", as_json(system, &status)));
+        return print(&format!("{:#}\n", as_json(system, &status, &eeprom)));
     }
-    print(&as_text(system, &status))
+    print(&as_text(system, &status, &eeprom))
 }
 
-fn as_json(system: &System, status: &Status) -> Value {
+fn as_json(system: &System, status: &Status, eeprom: &Look) -> Value {
     let letter = |slot: Option<Slot>| slot.map(Slot::as_str);
     let slot = |slot: Slot| {
         let found = system.slot(slot);
@@ -78,6 +80,7 @@ fn as_json(system: &System, status: &Status) -> Value {
         "data": data(&system.root),
         "boot": boot(&system.root),
         "records": { "count": records, "newest": newest },
+        "eeprom": eeprom.chip().map(|_| eeprom::as_json(eeprom)),
         "warnings": system.warnings(),
     })
 }
@@ -117,7 +120,7 @@ fn boot(root: &Root) -> Value {
     })
 }
 
-fn as_text(system: &System, status: &Status) -> String {
+fn as_text(system: &System, status: &Status, eeprom: &Look) -> String {
     let mut text = String::new();
     for slot in SLOTS {
         let is = |holds: bool, what: &'static str| holds.then_some(what);
@@ -152,6 +155,9 @@ fn as_text(system: &System, status: &Status) -> String {
     };
     if let Some(why) = system.firmware.iter().find_map(|knows| knows.as_ref().err()) {
         let _ = writeln!(text, "firmware: {why}");
+    }
+    if let Some(line) = eeprom::line(eeprom) {
+        let _ = writeln!(text, "eeprom: {line}");
     }
     text + &machine_lines(&system.root) + &problems(system)
 }

@@ -141,6 +141,14 @@ impl<'a> Subject<'a> {
         })
     }
 
+    /// Reads a block of the disk, as a device does that looks for a file's place.
+    ///
+    /// # Errors
+    /// Where the image ends before it.
+    pub fn block(&self, at: u64, block: &mut [u8]) -> std::io::Result<()> {
+        self.file.read_exact_at(block, at)
+    }
+
     /// The hash of the first `bytes` of a slot, one of which counts as this letter.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::evidence::Driver;
-use super::{Entry, Outcome, Report, Taken};
+use super::{Bootloader, Entry, Outcome, Report, Taken};
 
 const HEAD: [&str; 8] =
     ["board", "slot", "kernel", "release", "device tree", "initramfs", "modules", "SD card"];
@@ -32,6 +32,12 @@ impl fmt::Display for Report {
             [taken.firmware_lacks.clone(), taken.kernel_lacks.clone()].concat()
         })?;
         self.list(f, "note", |taken| taken.notes.clone())?;
+        for Bootloader { shipped, boards } in &self.eeprom {
+            writeln!(f, "\nbootloader for the eeprom: {shipped}\n  {}", boards.join(" "))?;
+            for (name, what) in &shipped.problems {
+                writeln!(f, "  PROBLEM: {name} {what}")?;
+            }
+        }
         for other in &self.other_kernels {
             match other.with_arm_64bit_0.as_slice() {
                 [] => writeln!(f, "\n{}: no board takes it", other.kernel)?,

@@ -42,7 +42,7 @@ impl Build<'_> {
         }
         .make(data.path(), bytes)?;
         let hidden = u32::try_from(layout.partitions[0].0 / crate::fat::SECTOR)?;
-        let bootsel = slot::bootsel(config, &self.identity, hidden, self.pi_firmware.as_ref())?;
+        let bootsel = slot::bootsel(config, &self.identity, hidden, &self.pi)?;
         let disk = Disk {
             table: config.disk.table,
             identity: &self.identity,

@@ -13,13 +13,20 @@ use crate::disk::{NAMES, SLOT_LABEL};
 use crate::fat::{Content, Kind, Volume};
 use crate::identity::Identity;
 use crate::progress::{Progress, size};
-use crate::rpi::{check, config_txt, dtb, firmware::Firmware};
+use crate::rpi::{check, config_txt, dtb, eeprom::Eeprom, firmware::Firmware};
 use crate::slot;
 
 /// Partitions of slot a and slot b.
 const SLOTS: [u8; 2] = [2, 3];
 /// Files that are named where they do not fit.
 const LARGEST: usize = 5;
+
+/// What an image for the Raspberry Pi brings beside kernels.
+#[derive(Debug, Default)]
+pub(super) struct Pi {
+    pub(super) firmware: Option<Firmware>,
+    eeprom: Option<Eeprom>,
+}
 
 /// The volume of both slots. It is known to fit.
 pub(super) fn slot(
@@ -100,7 +107,7 @@ pub(super) fn bootsel(
     config: &Config,
     identity: &Identity,
     hidden: u32,
-    firmware: Option<&Firmware>,
+    pi: &Pi,
 ) -> Result<Volume> {
     let mut files = Vec::new();
     if config.rpi.is_some() {
@@ -108,9 +115,11 @@ pub(super) fn bootsel(
         files.push((autoboot::NAME.to_owned(), Content::Bytes(autoboot.to_vec())));
         // without it firmware up to the Pi 3 passes the partition by
         files.push((CONFIG.to_owned(), Content::Bytes(Vec::new())));
-        let bootcode = firmware.and_then(|firmware| firmware.bootcode.clone());
+        let bootcode = pi.firmware.as_ref().and_then(|firmware| firmware.bootcode.clone());
         let name = BOOTCODE.to_owned();
         files.extend(bootcode.map(|bytes| (name, Content::Bytes(bytes))));
+        // with these the first block of the directory has room for three entries more
+        files.extend(pi.eeprom.as_ref().map(Eeprom::files).transpose()?.into_iter().flatten());
     }
     Ok(Volume {
         label: NAMES[0].to_owned(),
@@ -127,11 +136,12 @@ pub(super) fn check(
     config: &Config,
     identity: &Identity,
     slot: &Volume,
-    firmware: Option<&Firmware>,
+    pi: &Pi,
     progress: Progress,
 ) -> Result<Vec<&'static str>> {
     let Some(section) = &config.rpi else { return Ok(Vec::new()) };
-    let bootsel = bootsel(config, identity, 0, firmware)?;
+    let bootsel = bootsel(config, identity, 0, pi)?;
+    bootsel.plan().context("what belongs on partition 1 does not fit into disk.bootsel_size")?;
     let boards = check::boot(section, &bootsel, slot)?;
     progress.note(&format!("boards that find all that they load: {}", boards.boot.join(" ")));
     if !boards.stop.is_empty() {
@@ -140,16 +150,22 @@ pub(super) fn check(
     Ok(boards.boot)
 }
 
-/// The firmware's files, or a word that there are none.
-pub(super) fn firmware(config: &Config, progress: Progress) -> Result<Option<Firmware>> {
-    let Some(rpi) = &config.rpi else { return Ok(None) };
+/// The files of firmware and EEPROM, or a word that there are none of the former.
+pub(super) fn pi(config: &Config, progress: Progress) -> Result<Pi> {
+    let Some(rpi) = &config.rpi else { return Ok(Pi::default()) };
     config_txt::check_lines(&rpi.config)?;
     check::names(rpi)?;
-    let Some(path) = &rpi.firmware else {
-        progress.note(
-            "warning: no rpi.firmware: start.elf and its like are not in the image; it is for emulation only",
-        );
-        return Ok(None);
+    let firmware = match &rpi.firmware {
+        Some(path) => Some(Firmware::read(path, &rpi.variants)?),
+        None => {
+            progress.note(
+                "warning: no rpi.firmware: start.elf and its like are not in the image; it is for emulation only",
+            );
+            None
+        }
     };
-    Firmware::read(path, &rpi.variants).map(Some)
+    let eeprom = rpi.eeprom.as_deref();
+    let eeprom = eeprom.map(|path| Eeprom::read(path, rpi.eeprom_channel)).transpose()?;
+    eeprom.iter().flat_map(Eeprom::lines).for_each(|line| progress.note(&line));
+    Ok(Pi { firmware, eeprom })
 }

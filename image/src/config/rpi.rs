@@ -14,6 +14,11 @@ use super::{Config, Table};
 pub struct Rpi {
     /// Directory or Debian package with start.elf and its like; without it the image is for emulation only.
     pub firmware: Option<PathBuf>,
+    /// Checkout of rpi-eeprom, directory like it, or package: what partition 1 has for the EEPROM of a Pi 4 and 5.
+    pub eeprom: Option<PathBuf>,
+    /// Which of its releases.
+    #[serde(default)]
+    pub eeprom_channel: Channel,
     /// More start files: `x`, `cd`, `db`.
     #[serde(default)]
     pub variants: Vec<Variant>,
@@ -22,6 +27,28 @@ pub struct Rpi {
     /// More lines for config.txt.
     #[serde(default)]
     pub config: Vec<String>,
+}
+
+/// Releases of the bootloader, by the name of their directory. (rpi-eeprom, `releases.md`)
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    /// What boards are sold with, and all of Raspberry Pi OS gets.
+    #[default]
+    Default,
+    /// What came after it.
+    Latest,
+}
+
+impl Channel {
+    /// As the directory is called.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Latest => "latest",
+        }
+    }
 }
 
 /// Other builds of the firmware: `start_x.elf` and its like.

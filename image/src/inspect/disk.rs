@@ -12,6 +12,7 @@ use rpifw::partition::{BOOTCODE, CONFIG};
 use serde::Serialize;
 
 use super::Listing;
+use crate::eeprom::{self, Shipped};
 use crate::ext4;
 use crate::fat::{
     SECTOR,
@@ -23,6 +24,8 @@ use crate::tree::hex;
 
 /// Text files of a slot are shorter.
 const TEXT: u64 = 64 << 10;
+/// An image of a Pi 5 is the largest file for the EEPROM, and one that is longer is none.
+const EEPROM: u64 = (2 << 20) + 1;
 
 /// A disk.
 #[derive(Debug, Serialize)]
@@ -37,6 +40,8 @@ pub struct Disk {
     pub partitions: Vec<Partition>,
     /// What autoboot.txt on partition 1 says; none where there is none.
     pub autoboot: Option<Autoboot>,
+    /// What partition 1 has for the EEPROM of a Pi 4 and 5.
+    pub eeprom: Vec<Shipped>,
     /// What is wrong with the partition table.
     pub problems: Vec<String>,
 }
@@ -128,6 +133,7 @@ pub(super) fn read(path: &Path, file: &File, head: &[u8]) -> Result<Option<Disk>
         bytes,
         partitions: vec![],
         autoboot: None,
+        eeprom: vec![],
         problems: vec![],
     };
     if mbr::is_protective(head) {
@@ -173,6 +179,7 @@ fn read_autoboot(file: &File, disk: &mut Disk) -> Result<()> {
             Err(error) => Autoboot { default: 0, trial: 0, problem: Some(error.to_string()) },
         });
     }
+    disk.eeprom = shipped(&reader, find);
     if find(BOOTCODE).is_none() {
         for partition in &mut disk.partitions {
             if let Content::Fat(volume) = &mut partition.content
@@ -184,6 +191,14 @@ fn read_autoboot(file: &File, disk: &mut Disk) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn shipped<'a>(reader: &Reader<'_>, find: impl Fn(&str) -> Option<&'a Found>) -> Vec<Shipped> {
+    let read = |name: &str| {
+        let bytes = find(name).map(|found| reader.read(found, EEPROM));
+        bytes.transpose().map_err(|error| format!("{error:#}"))
+    };
+    eeprom::find(read).into_iter().map(|(_, shipped)| shipped).collect()
 }
 
 fn read_gpt(path: &Path, file: &File, disk: &mut Disk) -> Result<()> {

@@ -35,6 +35,12 @@ impl Display for Disk {
                 writeln!(f, "  PROBLEM: autoboot.txt: {problem}")?;
             }
         }
+        for shipped in &self.eeprom {
+            writeln!(f, "  bootloader for the eeprom: {shipped}")?;
+            for (name, what) in &shipped.problems {
+                writeln!(f, "  PROBLEM: {name} {what}")?;
+            }
+        }
         self.partitions.iter().try_for_each(|partition| partition.fmt(f))
     }
 }

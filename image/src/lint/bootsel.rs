@@ -71,9 +71,12 @@ pub(super) fn target(subject: &Subject<'_>) -> Vec<Fault> {
 
 /// EEPROM files outside of partition 1.
 pub(super) fn eeprom(subject: &Subject<'_>) -> Vec<Fault> {
-    let staged =
-        |name: &str| EEPROM.iter().any(|start| name.to_ascii_lowercase().starts_with(start));
-    let what = "is for the EEPROM: with it on a slot the board stops; it belongs on partition 1";
+    let staged = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        EEPROM.iter().any(|start| name.starts_with(start))
+            || crate::eeprom::is_any(|known| name.eq_ignore_ascii_case(known))
+    };
+    let what = "is for the EEPROM: it belongs on partition 1, and on a slot it may stop the board";
     let mut faults = Vec::new();
     for (number, volume) in subject.slots() {
         let found = volume.files().filter(|found| staged(&found.path));

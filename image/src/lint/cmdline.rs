@@ -5,7 +5,7 @@ use rpifw::{Table, Volume};
 
 use super::{Fault, file};
 use crate::boards::subject::{Subject, value};
-use crate::slot::{CMDLINE, CMDLINE_MAX};
+use crate::slot::{CMDLINE, CMDLINE_MAX, STOP_ON_REBOOT};
 
 /// Where the slots have a command line.
 fn lines<'a>(subject: &'a Subject<'_>) -> impl Iterator<Item = (u32, String)> + 'a {
@@ -103,6 +103,20 @@ pub(super) fn watchdog(subject: &Subject<'_>) -> Vec<Fault> {
         wrong.map(|(key, text)| {
             format!("{key}={text}: a Raspberry Pi resets before that time is over; 15 is safe")
         })
+    })
+}
+
+/// A restart that the kernel does not get through is to be ended by the watchdog: above all the one after which the
+/// EEPROM is written. (kernel: drivers/watchdog/watchdog_core.c)
+pub(super) fn stop_on_reboot(subject: &Subject<'_>) -> Vec<Fault> {
+    if !super::eeprom::is_any(subject) {
+        return Vec::new();
+    }
+    each(subject, |_, line| {
+        let runs = value(line, "watchdog.stop_on_reboot").is_some_and(|value| value == "0");
+        let what =
+            format!("no {STOP_ON_REBOOT}: the restart that writes the eeprom is not watched");
+        (!runs).then_some(what)
     })
 }
 

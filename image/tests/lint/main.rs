@@ -11,6 +11,7 @@ mod commands;
 #[path = "../common/mod.rs"]
 mod common;
 mod disk;
+mod eeprom;
 mod image;
 mod revision;
 mod slot;

@@ -10,7 +10,6 @@ fn firmware_files() {
         let place = format!("partition 3, {name}");
         check(|i| i.both(name, b"x"), &["eeprom-in-slot"], &place, "it belongs on partition 1");
     }
-    check_clean(|i| i.bootsel_file("pieeprom.upd", b"x"));
 }
 
 #[test]

@@ -11,6 +11,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod eeprom;
 mod refusals;
 mod sources;
 

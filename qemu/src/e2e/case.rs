@@ -38,6 +38,8 @@ pub(crate) enum Base {
     DebianOnPi3(Rootfs),
     /// A small image and bundles for it, on cards that the case makes itself.
     Life,
+    /// The same for a computer with UEFI.
+    Uefi,
     /// Likewise, with what power cuts are recorded with.
     Cuts,
 }
@@ -248,6 +250,8 @@ impl Case {
             arm_64bit: board.arm_64bit,
             quick: false,
             ramoops: false,
+            eeprom: None,
+            record: None,
         };
         standin.insert_card(None)?;
         let card = DiskCopy::open(standin.card(), directory)?;

@@ -27,6 +27,7 @@ use super::fixture::Fixture;
 use crate::cargo;
 pub(crate) use device::Device;
 use look::Bench;
+pub(crate) use look::sparse_copy;
 use operations as of;
 use session::{Session, Step, tamper};
 use states::{Count, Effort};
@@ -44,7 +45,7 @@ pub(crate) fn cases() -> Vec<Case> {
 /// How much is looked at, in the ordinary run and in the long one.
 fn effort(all: bool) -> Effort {
     match all {
-        false => Effort { torn: 5, single: 32, chance: 60 },
+        false => Effort { torn: 6, single: 32, chance: 80 },
         // every sector of every write
         true => Effort { torn: usize::MAX, single: 400, chance: 2500 },
     }

@@ -110,9 +110,9 @@ fn keeps_and_ends(fixture: &Fixture, directory: &Path) -> Result<String> {
     let mut device = Device::new("pi5", &image, &[], directory)?;
     device.standin.quick = true;
     device.cause.tryboot = true;
-    let kept = device.start("", |qemu| run::run(qemu, TRIES, limit))?;
+    let kept = device.start("", |qemu, _| run::run(qemu, TRIES, limit))?;
     keeps_itself(&kept.seen(), &device).with_context(|| device.told(&kept))?;
-    let ended = device.start(&format!("{NOT_KEPT} {UNWATCHED}"), |mut qemu| {
+    let ended = device.start(&format!("{NOT_KEPT} {UNWATCHED}"), |mut qemu, _| {
         // One instruction is one nanosecond.
         qemu.args(["-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]);
         run::run(qemu, &[], limit)

@@ -32,6 +32,7 @@ pub(crate) struct Fixture {
     virt: Option<Virt>,
     pub(super) pi: Option<Pi>,
     life: Option<Life>,
+    uefi: Option<Life>,
     cuts: Option<cuts::Device>,
     /// Whether what is sampled otherwise is done in full.
     pub(super) all: bool,
@@ -74,13 +75,15 @@ impl Fixture {
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
         let (init, pivot_image) = (cargo::INIT.shipped()?, cargo::IMAGE.shipped()?);
-        let (virt, pi, life, cuts) = (None, None, None, None);
-        let mut fixture = Self { directory, virt, pi, life, cuts, all, init, pivot_image };
+        let (virt, pi, life, uefi, cuts) = (None, None, None, None, None);
+        let mut fixture = Self { directory, virt, pi, life, uefi, cuts, all, init, pivot_image };
         let builder = fixture.builder();
         let virt = cases.iter().any(|case| case.base.is_virt()).then(|| builder.virt());
         let pi = cases.iter().any(|case| case.base.is_pi()).then(|| builder.pi());
         let life = cases.iter().any(|case| case.base == Base::Life).then(|| builder.life());
         let cuts = cases.iter().any(|case| case.base == Base::Cuts).then(|| builder.cuts());
+        let uefi = cases.iter().any(|case| case.base == Base::Uefi).then(|| builder.uefi());
+        fixture.uefi = uefi.transpose()?;
         (fixture.virt, fixture.pi) = (virt.transpose()?, pi.transpose()?);
         (fixture.life, fixture.cuts) = (life.transpose()?, cuts.transpose()?);
         Ok(fixture)
@@ -107,6 +110,10 @@ impl Fixture {
 
     pub(crate) fn life(&self) -> Result<&Life> {
         self.life.as_ref().context("the revisions of a device's life are not built")
+    }
+
+    pub(crate) fn uefi(&self) -> Result<&Life> {
+        self.uefi.as_ref().context("the revisions of a computer with UEFI are not built")
     }
 
     pub(super) fn cuts(&self) -> Result<&cuts::Device> {
@@ -198,6 +205,10 @@ impl Builder<'_> {
         progress::step("revisions of a device's life", || self.maker().make())
     }
 
+    fn uefi(&self) -> Result<Life> {
+        progress::step("revisions of a computer with UEFI", || self.maker().make_for_uefi())
+    }
+
     fn cuts(&self) -> Result<cuts::Device> {
         progress::step("the device whose power is cut", || cuts::Device::make(&self.maker()))
     }
@@ -207,6 +218,8 @@ impl Builder<'_> {
             name,
             revision: 1,
             table: "gpt",
+            eeprom: None,
+            uefi: None,
             rpi: None,
             cmdline: CMDLINE,
             overlay: "volatile",

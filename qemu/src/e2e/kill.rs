@@ -113,7 +113,7 @@ impl Chain {
 
     /// Starts it, and judges what can be.
     fn start(&mut self, kill: Option<Kill>) -> Result<()> {
-        let start = self.device.start(&updates(), |qemu| match kill {
+        let start = self.device.start(&updates(), |qemu, _| match kill {
             Some(kill) => run::run_and_kill(qemu, kill, LIMIT),
             None => run::run(qemu, &[], LIMIT),
         })?;
@@ -126,7 +126,7 @@ impl Chain {
     }
 
     fn judge(&mut self, start: &Start) -> Result<()> {
-        self.trials += u32::from(start.chosen.tryboot);
+        self.trials += u32::from(start.tryboot());
         let console = &start.outcome.console;
         let phase = PHASES.iter().rposition(|phase| console.contains(phase));
         match start.outcome.ended {
@@ -142,7 +142,7 @@ impl Chain {
             ensure!(default == *before || *tried, "slot {default} is the default without a trial");
             self.default = (default, false);
         }
-        self.default.1 |= start.chosen.tryboot;
+        self.default.1 |= start.tryboot();
         Ok(())
     }
 
@@ -181,7 +181,8 @@ fn sound(start: &Start) -> Result<String> {
     let (status, verified) = (start.status(0)?, start.ran(&format!("{BOOTSEL} verify"), 0)?);
     let letter = |name: &str| status.get(name).and_then(Value::as_str).unwrap_or_default();
     let (booted, default) = (letter("booted"), letter("default"));
-    let chosen = &start.chosen;
+    let seen = start.seen();
+    let chosen = seen.chosen.context("the stand-in did not choose")?;
     let partition = if booted == "a" { 2 } else { 3 };
     ensure!(chosen.partition == partition, "{chosen:?}, the status: {status}");
     let trial = status.get("trial").and_then(Value::as_bool);

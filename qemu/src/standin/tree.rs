@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use rpifw::{Board, Boot, Chip};
 
+use super::Bootloader;
 use super::model::Model;
 use super::needs::{self, Change};
 use crate::tool;
@@ -50,7 +52,13 @@ impl Tree {
     /// What the firmware says in it. QEMU says the rest: memory, bootargs, and where the initramfs lies.
     /// (Raspberry Pi documentation, configuration/device-tree.adoc: "/chosen/bootloader"; integers have 4 bytes, the
     /// first the highest.)
-    pub(crate) fn as_firmware(&self, board: &Board, boot: &Boot, restarted: bool) -> Result<()> {
+    pub(crate) fn as_firmware(
+        &self,
+        board: &Board,
+        boot: &Boot,
+        restarted: bool,
+        bootloader: Option<&Bootloader>,
+    ) -> Result<()> {
         self.string("/", "model", board.model)?;
         // Any 64 bits; the last of a board's MAC addresses are derived from them.
         self.string("/", "serial-number", "10000000c0ffee42")?;
@@ -69,8 +77,13 @@ impl Tree {
         let Some((_, built)) = BOOTLOADER.iter().find(|(chip, _)| *chip == board.chip) else {
             return Ok(());
         };
-        let of_eeprom =
-            [("build-timestamp", *built), ("update-timestamp", 0), ("capabilities", CAPABILITIES)];
+        let (built, updated) =
+            bootloader.map_or((*built, 0), |bootloader| (bootloader.built, bootloader.updated));
+        let of_eeprom = [
+            ("build-timestamp", built),
+            ("update-timestamp", updated),
+            ("capabilities", CAPABILITIES),
+        ];
         for (property, value) in of_eeprom {
             self.cells("/chosen/bootloader", property, &[value])?;
         }
@@ -80,15 +93,53 @@ impl Tree {
     /// What `dtoverlay=ramoops` makes of a tree (raspberrypi/linux: arch/arm/boot/dts/overlays/ramoops-overlay.dts), in
     /// QEMU's generic machine, whose memory begins at 0x40000000: behind kernel and initramfs, as on the board.
     pub(crate) fn ramoops(&self) -> Result<()> {
-        let (parent, node) = ("/reserved-memory", "/reserved-memory/ramoops@4b000000");
-        for property in ["#address-cells", "#size-cells"] {
-            self.cells(parent, property, &[2])?;
-        }
-        self.put(&["-p"], &[parent, "ranges"])?;
+        let node = "/reserved-memory/ramoops@4b000000";
+        self.reserved_memory()?;
         self.string(node, "compatible", "ramoops")?;
         self.cells(node, "reg", &[0, 0x4b00_0000, 0, 0x1_0000])?;
         self.cells(node, "record-size", &[0x4000])?;
         self.cells(node, "console-size", &[0])
+    }
+
+    fn reserved_memory(&self) -> Result<()> {
+        let parent = "/reserved-memory";
+        for property in ["#address-cells", "#size-cells"] {
+            self.cells(parent, property, &[2])?;
+        }
+        self.put(&["-p"], &[parent, "ranges"])
+    }
+
+    /// The bootloader's configuration in memory, as on a board, likewise in QEMU's generic machine. (Linux:
+    /// arch/arm/boot/dts/broadcom/bcm2711-rpi.dtsi, `blconfig`)
+    pub(crate) fn bootconf(&self, qemu: &mut Command, file: &Path) -> Result<()> {
+        let node = "/reserved-memory/nvram@4b100000";
+        self.reserved_memory()?;
+        self.put(
+            &["-p", "-t", "s"],
+            &[node, "compatible", "raspberrypi,bootloader-config", "nvmem-rmem"],
+        )?;
+        self.cells(node, "reg", &[0, 0x4b10_0000, 0, 0x1000])?;
+        for property in ["#address-cells", "#size-cells"] {
+            self.cells(node, property, &[1])?;
+        }
+        self.put(&["-p"], &[node, "no-map"])?;
+        self.string(node, "status", "okay")?;
+        self.string("/aliases", "blconfig", node)?;
+        let file = file.display().to_string().replace(',', ",,");
+        qemu.args(["-device", &format!("loader,file={file},addr=0x4b100000,force-raw=on")]);
+        Ok(())
+    }
+
+    /// The processor that software looks for, in the tree of QEMU's generic machine.
+    pub(crate) fn is_of(&self, board: &Board) -> Result<()> {
+        let chip = match board.chip {
+            Chip::Bcm2835 => "brcm,bcm2835",
+            Chip::Bcm2836 => "brcm,bcm2836",
+            Chip::Bcm2837 => "brcm,bcm2837",
+            Chip::Bcm2711 => "brcm,bcm2711",
+            Chip::Bcm2712 => "brcm,bcm2712",
+        };
+        self.put(&["-t", "s"], &["/", "compatible", chip, "linux,dummy-virt"])
     }
 
     /// What a machine of QEMU needs. A tree may lack a node: vendors' and upstream trees differ.
@@ -206,7 +257,7 @@ mod tests {
     fn what_the_firmware_says_is_in_the_tree() {
         let (_directory, tree) = tree();
         let boot = Boot { partition: 3, tryboot: true, ..boot() };
-        tree.as_firmware(rpifw::board("pi4b").unwrap(), &boot, true).unwrap();
+        tree.as_firmware(rpifw::board("pi4b").unwrap(), &boot, true, None).unwrap();
         tree.ramoops().unwrap();
         let said =
             tool::run(tool::command("dtc").args(["-q", "-I", "dtb"]).arg(tree.path())).unwrap();

@@ -13,16 +13,25 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::unistd::sync;
 use witness::report::Ran;
 
-/// The kernel command line.
+/// The tables of SMBIOS, as the firmware has them in memory (kernel: drivers/firmware/dmi_scan.c).
+const SMBIOS: &str = "/sys/firmware/dmi/tables/DMI";
+
+/// The kernel command line, and what is added where a boot loader that takes no words made it: the strings of an SMBIOS
+/// structure for the maker of a machine (type 11), each ended by a NUL.
 #[derive(Debug)]
 pub(crate) struct Words {
     pub(crate) line: String,
+    added: String,
 }
 
 impl Words {
     pub(crate) fn read() -> io::Result<Self> {
         let bytes = fs::read("/proc/cmdline")?;
-        Ok(Self { line: String::from_utf8_lossy(&bytes).trim_end().to_owned() })
+        let tables = fs::read(SMBIOS).unwrap_or_default();
+        let added = tables.split(|byte| *byte == 0).filter(|text| text.starts_with(b"witness."));
+        let added: Vec<_> = added.map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+        let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        Ok(Self { line, added: added.join(" ") })
     }
 
     pub(crate) fn has(&self, action: &str) -> bool {
@@ -34,7 +43,8 @@ impl Words {
     }
 
     fn ours(&self) -> impl Iterator<Item = &str> {
-        self.line.split_whitespace().filter_map(|word| word.strip_prefix("witness."))
+        let words = self.line.split_whitespace().chain(self.added.split_whitespace());
+        words.filter_map(|word| word.strip_prefix("witness."))
     }
 }
 

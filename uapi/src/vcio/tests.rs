@@ -142,3 +142,21 @@ fn a_device_of_another_kind() {
     assert_eq!(gencmd(vcio, "version").err(), Some(failed(GET_GENCMD_RESULT)));
     assert_eq!(gencmd(vcio, "a\0b").err(), Some(Error::Command));
 }
+
+/// Answers in their bytes, as a fake device or a fuzzer makes them.
+#[test]
+fn answers_in_bytes() {
+    let words =
+        |words: &[u32]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>();
+    let answer = words(&[28, ANSWERED, GET_REBOOT_FLAGS, 4, ANSWERED | 4, 1, 0]);
+    let answer: &[u8; PROPERTY_BYTES] = answer.as_slice().try_into().unwrap();
+    assert_eq!(property_answer(GET_REBOOT_FLAGS, answer), Ok(1));
+    assert!(property_answer(SET_REBOOT_FLAGS, answer).is_err());
+    let mut answer = words(&[TEXT + 28, ANSWERED, GET_GENCMD_RESULT, TEXT, ANSWERED, 0]);
+    answer.extend(b"timestamp 1");
+    answer.resize(COMMAND_BYTES, 0);
+    let mut answer: [u8; COMMAND_BYTES] = answer.try_into().unwrap();
+    assert_eq!(command_answer(&answer).unwrap().as_bytes(), b"timestamp 1");
+    answer[20] = 3;
+    assert_eq!(command_answer(&answer).unwrap_err(), Error::Failed(GET_GENCMD_RESULT, 3));
+}

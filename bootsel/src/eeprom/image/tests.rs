@@ -2,6 +2,7 @@
 
 use super::{Chip, Error, Image, Kind, MAX_FILE_BYTES, RESERVED};
 use proptest::prelude::*;
+use rpieeprom::Section as Made;
 use std::{
     format,
     string::{String, ToString},
@@ -9,46 +10,19 @@ use std::{
     vec::Vec,
 };
 
-/// A section to build: magic number, name in its room, content.
-#[derive(Clone, Debug, PartialEq)]
-struct Made {
-    magic: u32,
-    name: String,
-    content: Vec<u8>,
-}
-
 fn made(magic: u32, name: &str, content: &[u8]) -> Made {
-    Made { magic, name: name.into(), content: content.into() }
+    Made::new(magic, name, content)
 }
 
-impl Made {
-    fn bytes(&self) -> Vec<u8> {
-        let name = match self.magic {
-            0x55aa_f11f | 0x55aa_f22f | 0x55aa_f33f | 0x55aa_f44f => {
-                let mut name = self.name.clone().into_bytes();
-                name.resize(16, 0);
-                name
-            }
-            _ => Vec::new(),
-        };
-        let mut bytes = self.magic.to_be_bytes().to_vec();
-        let length = u32::try_from(name.len() + self.content.len()).unwrap();
-        bytes.extend(length.to_be_bytes());
-        bytes.extend(name);
-        bytes.extend(&self.content);
-        bytes.resize(bytes.len().next_multiple_of(8), 0xff);
-        bytes
-    }
-
-    fn kind(&self) -> Kind<'_> {
-        match self.magic {
-            0x55aa_f00f => Kind::Bootcode,
-            0x55aa_feef => Kind::Padding,
-            0x55aa_f11f => Kind::File(&self.name),
-            0x55aa_f22f | 0x55aa_f33f => Kind::Part(&self.name),
-            0x55aa_f44f => Kind::Lz4(&self.name),
-            other => Kind::Other(other),
-        }
+/// What it is read as.
+fn kind(made: &Made) -> Kind<'_> {
+    match made.magic {
+        0x55aa_f00f => Kind::Bootcode,
+        0x55aa_feef => Kind::Padding,
+        0x55aa_f11f => Kind::File(&made.name),
+        0x55aa_f22f | 0x55aa_f33f => Kind::Part(&made.name),
+        0x55aa_f44f => Kind::Lz4(&made.name),
+        other => Kind::Other(other),
     }
 }
 
@@ -69,11 +43,7 @@ fn pad(bytes: usize) -> Made {
 }
 
 fn build(chip: Chip, sections: &[Made]) -> Vec<u8> {
-    let mut image: Vec<u8> = sections.iter().flat_map(Made::bytes).collect();
-    let length = usize::try_from(chip.image_bytes()).unwrap();
-    assert!(image.len() <= length - RESERVED, "too many sections");
-    image.resize(length, 0xff);
-    image
+    rpieeprom::build(usize::try_from(chip.image_bytes()).unwrap(), sections)
 }
 
 const CONFIG: &[u8] = b"[all]\nBOOT_UART=0\nBOOT_ORDER=0xf41\n";
@@ -200,6 +170,26 @@ fn parts() {
     assert_eq!(verify(&cut), Err("eeprom image: part at 0x68: lz4 is cut off".into()));
 }
 
+/// Whole releases as they are laid out on both chips, each of them with parts that are verified by their SHA-256.
+#[test]
+fn releases() {
+    for (chip, made) in Chip::ALL.into_iter().zip(rpieeprom::Chip::ALL) {
+        let release = rpieeprom::Release {
+            manufacture: Some(2),
+            ..rpieeprom::Release::new(made, 1_779_045_198)
+        };
+        let bytes = release.image();
+        let image = Image::parse(&bytes).unwrap();
+        assert_eq!((image.chip, image.build_timestamp), (chip, 1_779_045_198));
+        assert_eq!((image.date, image.manufacture), (Some("2026/05/17"), 2));
+        assert_eq!(image.bootconf(), release.bootconf.as_bytes());
+        let sha256 = |content: &[u8]| <sha2::Sha256 as sha2::Digest>::digest(content).into();
+        assert_eq!(image.verify_parts(sha256), Ok(2));
+        let new = image.replace_bootconf(b"[all]\n").unwrap();
+        assert_eq!(Image::parse(&new).unwrap().verify_parts(sha256), Ok(2));
+    }
+}
+
 #[track_caller]
 fn replaced(sections: &[Made], text: &[u8], expected: &[Made]) {
     let image = build(Chip::Bcm2711, sections);
@@ -294,7 +284,7 @@ proptest! {
         let image = build(chip, &sections);
         let parsed = Image::parse(&image).unwrap();
         let expected: Vec<_> =
-            sections.iter().map(|one| (format!("{:?}", one.kind()), one.content.clone())).collect();
+            sections.iter().map(|one| (format!("{:?}", kind(one)), one.content.clone())).collect();
         prop_assert_eq!(as_read(&parsed), expected);
         let config = sections.iter().find(|one| one.name == "bootconf.txt").unwrap();
         prop_assert_eq!(parsed.bootconf(), &config.content);

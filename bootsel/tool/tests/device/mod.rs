@@ -116,6 +116,11 @@ pub(crate) fn revision_for(id: &str, version: u64, boards: &str, without: &str) 
 impl Device {
     /// Revision 1 in both slots, slot a booted; a Pi 4 with a new bootloader, systemd, and a kernel of any kind.
     pub(crate) fn new() -> Self {
+        Self::with_config("", Vec::new())
+    }
+
+    /// The same with this config.txt and more files on partition 1.
+    pub(crate) fn with_config(config: &str, more: Vec<(String, Content)>) -> Self {
         let root = tempfile::tempdir().unwrap();
         let disk = root.path().join("disk.img");
         let file = File::create(&disk).unwrap();
@@ -138,9 +143,12 @@ impl Device {
             hidden: 2048,
             files: vec![
                 ("autoboot.txt".into(), Content::Bytes(autoboot.to_vec())),
-                ("config.txt".into(), Content::Bytes(Vec::new())),
+                ("config.txt".into(), Content::Bytes(config.into())),
                 ("bootcode.bin".into(), Content::Bytes(b"..\0tryboot_a_b\0..".to_vec())),
-            ],
+            ]
+            .into_iter()
+            .chain(more)
+            .collect(),
         };
         volume.plan().unwrap().write(&file, MIB).unwrap();
         let keys = KeyPair::generate_unencrypted_keypair().unwrap();
@@ -274,7 +282,7 @@ impl Device {
         assert!(before == self.state(), "{arguments:?} changed something");
     }
 
-    fn state(&self) -> (Vec<u8>, Vec<(PathBuf, Vec<u8>)>) {
+    pub(crate) fn state(&self) -> (Vec<u8>, Vec<(PathBuf, Vec<u8>)>) {
         let mut files = Vec::new();
         walk(&self.path("run/pivot/data"), &mut files);
         (fs::read(&self.disk).unwrap(), files)

@@ -91,6 +91,8 @@ impl Device {
                 name: "cuts",
                 revision: number,
                 table: "mbr",
+                eeprom: None,
+                uefi: None,
                 rpi: Some(&firmware),
                 cmdline: CMDLINE,
                 overlay: "volatile",

@@ -259,7 +259,7 @@ fn whole(revision: &Revision, directory: &Path, deep: bool) -> Result<()> {
 }
 
 /// A part of a file as a file, with its holes.
-pub(super) fn sparse_copy(from: &File, start: u64, length: u64, to: &Path) -> Result<()> {
+pub(crate) fn sparse_copy(from: &File, start: u64, length: u64, to: &Path) -> Result<()> {
     use nix::unistd::{Whence, lseek};
     use std::os::unix::fs::FileExt;
     let out = File::create(to)?;

@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,21 +12,97 @@ use serde_json::Value;
 use witness::report::Ran;
 
 use super::make::identity;
+use crate::e2e::checks::fact;
 use crate::e2e::disk::DiskCopy;
 use crate::e2e::seen::Seen;
 use crate::image::{self, Image};
 use crate::rootfs::IDENTITY;
 use crate::run::{self, Ended, Outcome};
-use crate::standin::{self, Cause, Standin};
-use crate::tool;
+use crate::standin::{self, Cause, Standin, Started};
+use crate::uefi::Uefi;
 
 /// No boot of a story takes longer: an update on a slow card under a busy host.
 const LIMIT: Duration = Duration::from_secs(400);
 
+/// What chooses a slot when the device is started.
+pub(crate) trait Firmware {
+    /// Whether only the vendor's kernels pass on that a trial is asked for, which the stand-in takes any for.
+    const IS_ASSUMED: bool;
+
+    fn card(&self) -> PathBuf;
+
+    fn directory(&self) -> &Path;
+
+    /// Whether what is in its memory survives a restart.
+    fn keep_memory(&mut self, keep: bool) -> Result<()>;
+
+    /// Chooses as far as it is not QEMU that does, and starts.
+    fn start(&mut self, cause: Cause, words: &str) -> Result<Beginning>;
+}
+
+/// A device that is about to run.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) qemu: Command,
+    /// The choice, where it is known before.
+    pub(crate) chosen: Option<rpifw::Boot>,
+    pub(crate) told: String,
+    /// Whether the witness reports on the console.
+    pub(crate) one_port: bool,
+}
+
+impl Firmware for Standin {
+    const IS_ASSUMED: bool = true;
+
+    fn card(&self) -> PathBuf {
+        self.card()
+    }
+
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn keep_memory(&mut self, keep: bool) -> Result<()> {
+        if self.ramoops && !keep {
+            return self.forget_memory();
+        }
+        self.ramoops = keep;
+        Ok(())
+    }
+
+    fn start(&mut self, cause: Cause, words: &str) -> Result<Beginning> {
+        let Started { qemu, boot, told } = Self::start(self, cause, OsStr::new(words))?;
+        Ok(Beginning { qemu, chosen: Some(boot), told, one_port: false })
+    }
+}
+
+/// GRUB chooses.
+impl Firmware for Uefi {
+    const IS_ASSUMED: bool = false;
+
+    fn card(&self) -> PathBuf {
+        self.disk.clone()
+    }
+
+    fn directory(&self) -> &Path {
+        self.disk.parent().unwrap_or(Path::new("/"))
+    }
+
+    fn keep_memory(&mut self, keep: bool) -> Result<()> {
+        ensure!(!keep, "a computer with UEFI clears its memory");
+        Ok(())
+    }
+
+    fn start(&mut self, _: Cause, words: &str) -> Result<Beginning> {
+        let qemu = self.command(words)?;
+        Ok(Beginning { qemu, chosen: None, told: String::new(), one_port: true })
+    }
+}
+
 /// The board, and how often it was started.
 #[derive(Debug)]
-pub(crate) struct Device {
-    pub(crate) standin: Standin,
+pub(crate) struct Device<F = Standin> {
+    pub(crate) standin: F,
     pub(crate) cause: Cause,
     number: u32,
 }
@@ -35,7 +111,8 @@ pub(crate) struct Device {
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) outcome: Outcome,
-    pub(crate) chosen: rpifw::Boot,
+    /// What the stand-in chose; what GRUB chose is on the console.
+    chosen: Option<rpifw::Boot>,
 }
 
 /// What the firmware, the kernel, init and the tool must agree on.
@@ -66,8 +143,23 @@ impl Device {
             arm_64bit: None,
             quick: false,
             ramoops: false,
+            eeprom: None,
+            record: None,
         };
         standin.insert_card(None)?;
+        Self::with(standin, files)
+    }
+
+    /// The selector, as it is on the card.
+    pub(crate) fn autoboot(&self) -> Result<String> {
+        let text = image::file(&self.standin.card(), 1, "autoboot.txt")?;
+        Ok(String::from_utf8(text.context("no autoboot.txt")?)?)
+    }
+}
+
+impl<F: Firmware> Device<F> {
+    /// Such a device with these files on its data partition.
+    pub(crate) fn with(standin: F, files: &[(&Path, &str)]) -> Result<Self> {
         let device = Self { standin, cause: Cause::default(), number: 0 };
         let card = device.card()?;
         for (from, to) in files {
@@ -78,18 +170,7 @@ impl Device {
 
     /// The card, while nothing runs on it.
     pub(crate) fn card(&self) -> Result<DiskCopy> {
-        DiskCopy::open(self.standin.card(), &self.standin.directory)
-    }
-
-    /// The selector, as it is on the card.
-    pub(crate) fn autoboot(&self) -> Result<String> {
-        let card = self.standin.card();
-        let first = image::partitions(&card)?;
-        let start = first.first().context("there is no partition 1")?.start;
-        let mut copy = tool::command("mcopy");
-        copy.env("MTOOLS_SKIP_CHECK", "1").args(["-n", "-i"]);
-        copy.arg(format!("{}@@{start}", card.display())).args(["::autoboot.txt", "-"]);
-        tool::run(&mut copy)
+        DiskCopy::open(self.standin.card(), self.standin.directory())
     }
 
     /// Starts it, with more words on the kernel's command line, and judges it when it has ended.
@@ -98,7 +179,10 @@ impl Device {
         words: &str,
         check: impl FnOnce(&Start) -> Result<()>,
     ) -> Result<()> {
-        let start = self.start(words, |qemu| run::run(qemu, &[], LIMIT))?;
+        let start = self.start(words, |qemu, one_port| match one_port {
+            true => run::run_on_one_port(qemu, LIMIT),
+            false => run::run(qemu, &[], LIMIT),
+        })?;
         let told = || self.told(&start);
         ensure!(
             start.outcome.ended == Ended::Itself,
@@ -112,32 +196,33 @@ impl Device {
     pub(crate) fn start(
         &mut self,
         words: &str,
-        run: impl FnOnce(Command) -> Result<Outcome>,
+        run: impl FnOnce(Command, bool) -> Result<Outcome>,
     ) -> Result<Start> {
         self.number += 1;
-        let file = |name: &str| self.standin.directory.join(format!("{name}{}", self.number));
-        let started = self.standin.start(self.cause, OsStr::new(words))?;
-        fs::write(file("started"), started.told)?;
-        let outcome = run(started.qemu)?;
+        let directory = self.standin.directory().to_owned();
+        let file = |name: &str| directory.join(format!("{name}{}", self.number));
+        let Beginning { qemu, chosen, told, one_port } = self.standin.start(self.cause, words)?;
+        fs::write(file("started"), told)?;
+        let outcome = run(qemu, one_port)?;
         fs::write(file("console"), &outcome.console)?;
         // Who is killed has no power: the flag is gone.
         self.cause = match outcome.ended {
             Ended::Itself => Cause::after(&outcome.console),
             Ended::Killed | Ended::AtLimit => Cause::default(),
         };
-        Ok(Start { outcome, chosen: started.boot })
+        Ok(Start { outcome, chosen })
     }
 
     /// For a person, where that start is not as it should be.
     pub(crate) fn told(&self, start: &Start) -> String {
-        start.seen().told(self.number, &self.standin.directory)
+        start.seen().told(self.number, self.standin.directory())
     }
 }
 
 impl Start {
     /// For checks that know no devices.
     pub(crate) fn seen(&self) -> Seen<'_> {
-        Seen { outcome: &self.outcome, disk: None, chosen: Some(&self.chosen) }
+        Seen { outcome: &self.outcome, disk: None, chosen: self.chosen.as_ref() }
     }
 
     /// What the program answered whose words begin so, the number-th time that it was run, from 0.
@@ -174,12 +259,14 @@ impl Start {
             ("slot", expected.slot),
             ("revision", &*expected.revision.to_string()),
             ("trial", if expected.trial { "yes" } else { "no" }),
-            ("firmware_partition", if expected.slot == "a" { "2" } else { "3" }),
-            ("firmware_tryboot", if expected.trial { "1" } else { "0" }),
         ] {
-            crate::e2e::checks::fact(&seen, name, value)?;
+            fact(&seen, name, value)?;
         }
-        Ok(())
+        if self.chosen.is_none() {
+            return Ok(());
+        }
+        fact(&seen, "firmware_partition", if expected.slot == "a" { "2" } else { "3" })?;
+        fact(&seen, "firmware_tryboot", if expected.trial { "1" } else { "0" })
     }
 
     /// Modules and root are of this revision, and the modules are this kernel's.
@@ -200,8 +287,8 @@ impl Start {
 
     /// The firmware's part of it.
     pub(crate) fn was_chosen(&self, expected: &Expected) -> Result<()> {
+        let Some(chosen) = &self.chosen else { return self.grub_chose(expected) };
         let partition = if expected.slot == "a" { 2 } else { 3 };
-        let chosen = &self.chosen;
         ensure!(
             chosen.partition == partition && chosen.tryboot == expected.trial,
             "partition {}, tryboot {}",
@@ -209,6 +296,22 @@ impl Start {
             chosen.tryboot
         );
         ensure!(chosen.missing.is_empty(), "a board would stop: {:?}", chosen.missing);
+        Ok(())
+    }
+
+    /// Whether this was a trial by the stand-in's choice.
+    pub(crate) fn tryboot(&self) -> bool {
+        self.chosen.as_ref().is_some_and(|chosen| chosen.tryboot)
+    }
+
+    /// By what our grub.cfg says on the console, the last time.
+    fn grub_chose(&self, expected: &Expected) -> Result<()> {
+        let lines = self.outcome.console.lines().map(str::trim);
+        let last = lines.filter_map(|line| line.rsplit_once("pivot: slot ")).next_back();
+        let (_, chosen) = last.context("GRUB has not said what it chose")?;
+        let trial = if expected.trial { ", trial" } else { "" };
+        let wanted = format!("{}{trial}", expected.slot);
+        ensure!(chosen == wanted, "GRUB chose {chosen:?} and not {wanted:?}");
         Ok(())
     }
 
@@ -243,7 +346,10 @@ impl Start {
 }
 
 /// Does something to the card's data partition that is no business of the device: its journal is written back first.
-pub(crate) fn tamper(device: &Device, change: impl FnOnce(&DiskCopy) -> Result<()>) -> Result<()> {
+pub(crate) fn tamper<F: Firmware>(
+    device: &Device<F>,
+    change: impl FnOnce(&DiskCopy) -> Result<()>,
+) -> Result<()> {
     let card = device.card()?;
     card.replay()?;
     change(&card)

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use crate::board::CONSOLE;
+use crate::e2e::eeprom;
 use crate::fetch::{Store, Wanted};
 use crate::image::{Config, Image, Output};
 use crate::{progress, rootfs, tool};
@@ -35,12 +36,13 @@ pub(crate) struct Maker<'a> {
     pub(crate) pivot_image: &'a Path,
 }
 
-/// What of a kernel's modules is taken: enough for every machine here, and a tenth of all.
-const MODULES: [&str; 13] = [
+/// What of a kernel's modules is taken: enough for every board here, and a tenth of all.
+const MODULES: &[&str] = &[
     "arch",
     "crypto",
     "drivers/block",
     "drivers/mmc",
+    "drivers/nvmem",
     "drivers/virtio",
     "drivers/watchdog",
     "fs/ext4",
@@ -52,22 +54,52 @@ const MODULES: [&str; 13] = [
     "lib",
 ];
 
-/// 34 MiB are the least that a FAT32 may have.
-const SIZES: [&str; 2] = ["4M", "34M"];
+/// The same for computers with UEFI.
+const UEFI_MODULES: &[&str] = &[
+    "arch",
+    "crypto",
+    "drivers/ata",
+    "drivers/block",
+    "drivers/nvme",
+    "drivers/scsi",
+    "drivers/usb/common",
+    "drivers/usb/core",
+    "drivers/usb/host",
+    "drivers/usb/storage",
+    "drivers/virtio",
+    "drivers/watchdog",
+    "fs/ext4",
+    "fs/jbd2",
+    "fs/mbcache.ko*",
+    "fs/overlayfs",
+    "fs/squashfs",
+    "lib",
+];
+
+/// Room for what EEPROMs need; 34 MiB are the least that a FAT32 may have.
+const SIZES: [&str; 2] = ["8M", "34M"];
+/// GRUB is 3 MiB; a kernel is not packed.
+const UEFI_SIZES: [&str; 2] = ["8M", "96M"];
 /// Room for three revisions and two bundles; with the rest it fills a card of 256 MiB.
-const DATA: &str = "180M";
+const DATA: &str = "176M";
 
 impl Maker<'_> {
     pub(crate) fn make(&self) -> Result<Life> {
         let [first, older, pages_16k] = self.kernels()?;
         let firmware = Store::open()?.get(Wanted::RaspiFirmware)?;
         let key = self.key()?;
+        let eeprom = self.out("eeprom")?;
+        for release in eeprom::releases() {
+            release.write(&eeprom, "default")?;
+        }
         let root = |revision| self.root(revision, &key.with_extension("pub"));
         let machines: &[&str] = &["raspi", "virt"];
         let config = |revision, kernels, root| Config {
             name: "life",
             revision,
             table: "mbr",
+            eeprom: Some(&eeprom),
+            uefi: None,
             rpi: Some(&firmware),
             cmdline: CONSOLE,
             overlay: "volatile",
@@ -107,11 +139,53 @@ impl Maker<'_> {
         Ok([get(Wanted::Kernel)?, get(Wanted::KernelOlder)?, get(Wanted::Kernel16k)?])
     }
 
+    /// A computer with UEFI: the same revisions on a disk with a GPT. Its kernels are for all storage.
+    pub(crate) fn make_for_uefi(&self) -> Result<Life> {
+        let slim = |wanted| self.slim_to(&Store::open()?.get(wanted)?, UEFI_MODULES);
+        let (first, older) = (slim(Wanted::Kernel)?, slim(Wanted::KernelOlder)?);
+        let grub = Store::open()?.get(Wanted::Grub)?;
+        let key = self.key()?;
+        let root = |revision| self.root(revision, &key.with_extension("pub"));
+        let config = |revision, kernels, root| Config {
+            name: "uefi",
+            revision,
+            table: "gpt",
+            rpi: None,
+            eeprom: None,
+            uefi: Some(&grub),
+            cmdline: "console=ttyAMA0 panic=-1",
+            overlay: "volatile",
+            init: self.init,
+            e2fsck: None,
+            shell: None,
+            kernels,
+            early: &[],
+            firmware: None,
+            root,
+            bootsel: None,
+            data_size: Some(DATA),
+            sizes: Some(UEFI_SIZES),
+        };
+        let machines: &[&str] = &["uefi"];
+        let [first, older] = [first, older].map(|path| [(path, machines)]);
+        let out = self.out("uefi-factory")?;
+        let (root1, root2, root3) = (root(1)?, root(2)?, root(3)?);
+        let factory = config(1, &first, &root1).build(self.pivot_image, &out, Output::Quiet)?;
+        let bundle = |name: &str, config: &Config<'_>| self.bundle(name, config, &key);
+        let second = bundle("uefi-second", &config(2, &older, &root2))?;
+        let third = bundle("uefi-third", &config(3, &first, &root3))?;
+        Ok(Life { factory, second_pi3: second.clone(), second_pi5: second, third })
+    }
+
     /// Takes out of a package what these machines need; the kernel is packed with gzip, as the Raspberry Pi's makers
     /// ship theirs. Done once for a package and a list of modules.
     pub(crate) fn slim(&self, package: &Path) -> Result<PathBuf> {
+        self.slim_to(package, MODULES)
+    }
+
+    fn slim_to(&self, package: &Path, modules: &[&str]) -> Result<PathBuf> {
         let name = package.file_stem().context("a package without a name")?.to_string_lossy();
-        let list = Sha256::digest(MODULES.concat());
+        let list = Sha256::digest(modules.concat());
         let list: String = list.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let to = self.out("kernels")?.join(format!("{name}-{list}"));
         if to.exists() {
@@ -119,7 +193,7 @@ impl Maker<'_> {
         }
         let temporary = tempfile::tempdir_in(self.out("kernels")?)?;
         progress::step("a slim kernel", || {
-            unpack(package, temporary.path())?;
+            unpack(package, modules, temporary.path())?;
             let boot = temporary.path().join("boot");
             for entry in fs::read_dir(&boot)? {
                 let path = entry?.path();
@@ -166,14 +240,14 @@ pub(crate) fn identity(revision: u32) -> String {
     format!("the root of revision {revision}")
 }
 
-fn unpack(package: &Path, to: &Path) -> Result<()> {
+fn unpack(package: &Path, modules: &[&str], to: &Path) -> Result<()> {
     let mut read = tool::command("dpkg-deb");
     let mut read = read.arg("--fsys-tarfile").arg(package).stdout(Stdio::piped()).spawn()?;
     let mut tar = tool::command("tar");
     tar.args(["-x", "--wildcards", "-C"]).arg(to);
     tar.args(["./boot/config-*", "./boot/vmlinuz-*", "./lib/modules/*/modules.*"]);
     tar.arg("./usr/lib/linux-image-*/broadcom/bcm2[78]*");
-    tar.args(MODULES.map(|path| format!("./lib/modules/*/kernel/{path}")));
+    tar.args(modules.iter().map(|path| format!("./lib/modules/*/kernel/{path}")));
     tar.stdin(read.stdout.take().context("no pipe")?);
     tool::run(&mut tar)?;
     ensure!(read.wait()?.success(), "dpkg-deb cannot read {}", package.display());

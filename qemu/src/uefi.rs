@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! QEMU's `virt` machine as a 64-bit Arm computer with UEFI: nothing is loaded for it. The firmware finds GRUB on the
+//! disk, and GRUB finds the rest.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::fetch::{self, Store, Wanted};
+use crate::machine::CORTEX_A72;
+use crate::{recorder, tool};
+
+/// In the package of the firmware: without Secure Boot, which wants memory of its own for its variables.
+const FIRMWARE: &str = "usr/share/qemu-efi-aarch64/QEMU_EFI.fd";
+
+/// What the disk hangs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    VirtioBlk,
+    VirtioScsi,
+    Nvme,
+    Sata,
+    Usb,
+}
+
+/// A computer with a disk that keeps what is written to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Uefi {
+    pub(crate) disk: PathBuf,
+    pub(crate) storage: Storage,
+    /// Whether the firmware hands on ACPI's tables; otherwise a device tree.
+    pub(crate) acpi: bool,
+    /// Whether nobody can write to the disk.
+    pub(crate) read_only: bool,
+    /// Where what is written is recorded, on a virtio disk.
+    pub(crate) record: Option<PathBuf>,
+    firmware: PathBuf,
+}
+
+impl Uefi {
+    /// With a copy of a disk image; the firmware is put beside it.
+    pub(crate) fn new(image: &Path, directory: &Path) -> Result<Self> {
+        let firmware = directory.join("firmware");
+        fetch::unpack(&Store::open()?.get(Wanted::Uefi)?, FIRMWARE, &firmware)?;
+        let disk = directory.join("disk.img");
+        let mut copy = tool::command("cp");
+        tool::run(copy.args(["--sparse=always", "--reflink=auto"]).arg(image).arg(&disk))?;
+        let (storage, record) = (Storage::VirtioBlk, None);
+        Ok(Self { disk, storage, acpi: true, read_only: false, record, firmware })
+    }
+
+    /// QEMU without any console. The words, which are separated by blanks, are for the witness.
+    pub(crate) fn command(&self, words: &str) -> Result<Command> {
+        let mut qemu = tool::command("qemu-system-aarch64");
+        let acpi = if self.acpi { "on" } else { "off" };
+        qemu.args(["-machine", &format!("virt,acpi={acpi}"), "-cpu", CORTEX_A72]);
+        qemu.args(["-smp", "1", "-m", "1G", "-nic", "none"]);
+        qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
+        qemu.arg("-bios").arg(&self.firmware);
+        // it would wait five seconds for somebody to press a key
+        qemu.args(["-boot", "menu=on,splash-time=0"]);
+        for word in words.split_whitespace() {
+            qemu.arg("-smbios").arg(format!("type=11,value={}", word.replace(',', ",,")));
+        }
+        match &self.record {
+            Some(log) => recorder::add_disk(&mut qemu, &self.disk, log)?,
+            None => self.attach(&mut qemu),
+        }
+        Ok(qemu)
+    }
+
+    fn attach(&self, qemu: &mut Command) {
+        let path = self.disk.display().to_string().replace(',', ",,");
+        let read_only = if self.read_only { "on" } else { "off" };
+        qemu.arg("-drive")
+            .arg(format!("if=none,id=disk,format=raw,read-only={read_only},file={path}"));
+        let devices: &[&str] = match self.storage {
+            Storage::VirtioBlk => &["virtio-blk-pci,drive=disk"],
+            Storage::VirtioScsi => &["virtio-scsi-pci", "scsi-hd,drive=disk"],
+            Storage::Nvme => &["nvme,serial=pivot,drive=disk"],
+            Storage::Sata => &["ahci,id=ahci", "ide-hd,bus=ahci.0,drive=disk"],
+            Storage::Usb => &["qemu-xhci", "usb-storage,drive=disk"],
+        };
+        for device in devices {
+            qemu.args(["-device", device]);
+        }
+    }
+
+    /// Overwrites bytes of the disk.
+    pub(crate) fn poke(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        let file = File::options().write(true).open(&self.disk).context("the disk")?;
+        Ok(file.write_all_at(bytes, at)?)
+    }
+}
