@@ -86,7 +86,8 @@ impl Grubenv {
         let text = without_filler(bytes.strip_prefix(SIGNATURE).unwrap_or(bytes));
         let (mut kept, mut left) = (Vec::new(), room());
         for item in Items(text) {
-            let named = item.name.is_some_and(is_plain) && item.raw.ends_with(b"\n");
+            // one line: GRUB's own search for a variable knows no others
+            let named = item.name.is_some_and(is_plain) && !item.value.contains(&b'\n');
             if named && ![DEFAULT, TRIAL].map(|own| Some(own.as_bytes())).contains(&item.name) {
                 let Some(less) = left.checked_sub(item.raw.len()) else { break };
                 left = less;
@@ -148,7 +149,8 @@ fn without_filler(text: &[u8]) -> &[u8] {
 
 /// A name as people and GRUB's script write it.
 fn is_plain(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte))
+    !name.is_empty()
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte))
 }
 
 /// Empty, or a slot; `None` where it is neither.
@@ -164,9 +166,8 @@ fn slot(value: &[u8]) -> Option<Option<Slot>> {
 /// Takes a variable of ours out and gives its value. GRUB reads the last of several and changes what looks like the
 /// first, which may be none: there has to be one, in every way of counting.
 fn take<'a>(items: &mut Vec<Item<'a>>, text: &[u8], name: &'static str) -> Result<&'a [u8], Error> {
-    let is_own = |line: &[u8]| {
-        line.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
-    };
+    let is_own =
+        |line: &[u8]| line.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
     let place = items.iter().position(|item| item.name == Some(name.as_bytes()));
     let place = place.ok_or(Error::Missing(name))?;
     if text.split(|byte| *byte == b'\n').filter(|line| is_own(line)).count() != 1 {

@@ -2,7 +2,7 @@
 
 //! What the device tool says and does about the two slots, decided from facts alone.
 //!
-//! The selector (`autoboot.txt`) and each slot's own command line are the truth. The log is a witness: it gives the
+//! The selector (`autoboot.txt` or `grubenv`) and each slot's own command line are the truth. The log is a witness: it gives the
 //! history of the last attempt, and decides only where caution costs nothing. Whatever is interrupted, and wherever,
 //! leaves a default that verified.
 
@@ -10,11 +10,46 @@ mod attempt;
 pub mod evidence;
 mod plan;
 
-use crate::{Slot, log::Record};
+use crate::{Slot, autoboot, grubenv, log::Record};
 use alloc::string::String;
 
 pub use attempt::{Attempt, Outcome, expected_in};
 pub use plan::{Act, Command, Plan, Refusal, decide};
+
+/// What chooses the slot at power-on. A disk can have the selectors of both, for one kind of machine each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loader {
+    /// A Raspberry Pi's firmware: `autoboot.txt`, and the one-shot flag `tryboot`.
+    Tryboot,
+    /// GRUB: `grubenv` says both.
+    Grub,
+}
+
+impl Loader {
+    /// `tryboot` or `grub`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tryboot => "tryboot",
+            Self::Grub => "grub",
+        }
+    }
+
+    /// The file on partition 1 that it chooses by.
+    pub fn selector(self) -> &'static str {
+        match self {
+            Self::Tryboot => autoboot::NAME,
+            Self::Grub => grubenv::NAME,
+        }
+    }
+
+    /// The one that this is not.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Tryboot => Self::Grub,
+            Self::Grub => Self::Tryboot,
+        }
+    }
+}
 
 /// What the selector says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +58,7 @@ pub enum Selector {
     Set {
         /// The slot that boots.
         default: Slot,
-        /// The slot that the tryboot flag leads to; `None` where that is no slot, or no trial in our sense.
+        /// The slot that a trial starts; `None` where that is no slot, or no trial in our sense.
         trial: Option<Slot>,
     },
     /// It names no slot, or cannot be read.
@@ -39,13 +74,15 @@ pub struct SlotFacts {
     pub verified: Result<(), String>,
 }
 
-/// How the tryboot flag can be set on this machine.
+/// How a trial can be asked for on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     /// By `/dev/vcio`, read back.
     Mailbox,
     /// By the argument of the reboot, which this kernel passes on.
     Reboot,
+    /// By a variable in `grubenv`, which stays until GRUB takes it out.
+    Grubenv,
     /// Nothing shows that the kernel passes it on.
     Unknown(String),
 }
@@ -53,21 +90,27 @@ pub enum Way {
 /// Everything that is decided from.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// `autoboot.txt`.
+    /// What chose the booted slot.
+    pub loader: Loader,
+    /// Its selector.
     pub selector: &'a Selector,
+    /// That of the other loader, where the disk has it.
+    pub other: Option<&'a Selector>,
     /// The booted slot, from its command line.
     pub booted: Option<Slot>,
-    /// Whether the firmware says that the flag was set for this boot; `None` where it says nothing.
+    /// Whether firmware or GRUB say that this boot was asked for as a trial; `None` where that is not told.
     pub tryboot: Option<bool>,
     /// Whether the flag is set for the next boot; `None` where that cannot be read.
     pub flag: Option<bool>,
+    /// Whether `grubenv` asks for a trial that GRUB did not take yet, whatever runs now.
+    pub pending: bool,
     /// Which boot this is.
     pub boot_id: &'a str,
     /// Slot a and slot b.
     pub slots: [&'a SlotFacts; 2],
     /// Oldest first.
     pub log: &'a [Record<&'a str>],
-    /// Whether the firmware is shown to know `tryboot_a_b`, or why not.
+    /// Whether firmware or GRUB are shown to know of trials, or why not.
     pub firmware: &'a Result<(), String>,
     /// How the flag can be set.
     pub way: &'a Way,
@@ -128,6 +171,7 @@ impl Facts<'_> {
             default: self.default_slot(),
             booted: self.booted,
             tryboot: self.tryboot,
+            pending: self.pending,
             boot_id: self.boot_id,
             log: self.log,
         }
@@ -148,6 +192,8 @@ pub struct ThisBoot<'a> {
     pub booted: Option<Slot>,
     /// See [`Facts::tryboot`].
     pub tryboot: Option<bool>,
+    /// See [`Facts::pending`].
+    pub pending: bool,
     /// See [`Facts::boot_id`].
     pub boot_id: &'a str,
     /// See [`Facts::log`].

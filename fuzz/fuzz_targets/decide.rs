@@ -7,7 +7,7 @@
 
 use bootsel::Slot;
 use bootsel::log::Record;
-use bootsel::state::{Act, Command, Facts, Selector, SlotFacts, Way, decide};
+use bootsel::state::{Act, Command, Facts, Loader, Selector, SlotFacts, Way, decide};
 
 const COMMANDS: [Command; 8] = [
     Command::Try { force: false },
@@ -39,7 +39,16 @@ fn check(facts: &Facts<'_>, command: Command, plan: &[Act]) {
             Act::Write(slot) => {
                 assert!(status.booted.is_some() && status.booted != Some(slot));
                 assert!(status.default.is_some() && status.default != Some(slot));
-                assert!(!status.trial && !status.armed);
+                assert!(!status.trial && !status.armed && !facts.pending);
+                match facts.other {
+                    Some(Selector::Set { default, .. }) => assert_ne!(*default, slot),
+                    Some(Selector::Broken(_)) => panic!("slot {slot} may be a default"),
+                    None => {}
+                }
+            }
+            Act::SelectOther { default, trial } => {
+                assert!(facts.other.is_some() && default != trial);
+                assert!(facts.slot(default).verified.is_ok(), "{default} is damaged");
             }
             Act::Select { default, trial } => {
                 assert_ne!(default, trial);
@@ -53,7 +62,8 @@ fn check(facts: &Facts<'_>, command: Command, plan: &[Act]) {
             _ => {}
         }
     }
-    if command == Command::Commit && !plan.is_empty() {
+    let selects = plan.iter().any(|act| matches!(act, Act::Select { .. }));
+    if command == Command::Commit && selects {
         assert!(status.trial, "committed what is no trial");
     }
 }
@@ -78,12 +88,24 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     let slots = [(); 2].map(|()| SlotFacts { revision: Some("1".into()), verified: told() });
     let firmware = told();
     let way = told().map_or_else(Way::Unknown, |()| Way::Mailbox);
+    // what is not said is a Raspberry Pi's disk
+    let loader = if told().is_ok() { Loader::Tryboot } else { Loader::Grub };
+    let pending = told().is_err();
+    let other = match letters.next() {
+        Some('a') => Some(Selector::Set { default: Slot::A, trial: Some(Slot::B) }),
+        Some('b') => Some(Selector::Set { default: Slot::B, trial: Some(Slot::A) }),
+        Some('x') => Some(Selector::Broken("torn".into())),
+        _ => None,
+    };
     let log: Vec<_> = lines.map(record).collect();
     let facts = Facts {
+        loader,
         selector: &selector,
+        other: other.as_ref(),
         booted,
         tryboot,
         flag,
+        pending,
         boot_id: "now",
         slots: [&slots[0], &slots[1]],
         log: &log,

@@ -9,7 +9,7 @@ mod text;
 use std::fs::File;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bootsel::manifest;
 use rpifw::{BOARDS, Board, Boot, Start};
 use serde::Serialize;
@@ -134,10 +134,15 @@ pub struct Bootloader {
 /// Looks at an image.
 ///
 /// # Errors
-/// Where it cannot be read or has no partition table.
+/// Where it cannot be read, has no partition table, or is not for the Raspberry Pi.
 pub fn boards(path: &Path) -> Result<Report> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let subject = Subject::open(path, &file).with_context(|| path.display().to_string())?;
+    ensure!(
+        crate::lint::is_for_pi(&subject),
+        "{}: is for UEFI, where no board has rules of its own: `lint` and `inspect` look at it",
+        path.display()
+    );
     Ok(report(&subject))
 }
 

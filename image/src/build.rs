@@ -31,6 +31,7 @@ use crate::root::{Added, Source};
 use crate::slot::{Boot, CMDLINE, LETTER_AT, cmdline};
 use crate::squashfs::{self, Codec, Options};
 use crate::tree::{Tree, hash_file, hex};
+use crate::uefi::Loader;
 use plan::Planned;
 
 /// A file that was made.
@@ -75,6 +76,7 @@ pub struct Build<'a> {
     packed: Option<(Source, Added)>,
     firmware: Option<firmware::Planned>,
     pi: slot::Pi,
+    loader: Option<Loader>,
     slot: Volume,
     boards: Vec<&'static str>,
     cmdline: String,
@@ -109,19 +111,22 @@ impl<'a> Build<'a> {
                 has_root: root.is_some(),
                 two_machines: programs.two_machines(),
                 is_pi: config.rpi.is_some(),
+                grub: config.uefi.as_ref().map(|uefi| uefi.cmdline.as_str()),
             },
         )?;
         let pi = slot::pi(config, progress)?;
+        let loader = config.uefi.as_ref();
+        let loader = loader.map(|section| Loader::read(section, progress)).transpose()?;
         let firmware = config.firmware.as_ref();
         let firmware = firmware.map(|section| firmware::plan(section, &read)).transpose()?;
         let mut kernels = Vec::new();
         for (index, one) in looked.into_iter().enumerate() {
-            kernels.push(one.prepare(config, index, cache, progress)?);
+            kernels.push(one.prepare(config, index, loader.as_ref(), cache, progress)?);
         }
         let initramfs = compress::archive(config.initramfs.compression, &archive)?;
         let slot =
             slot::slot(config, &identity, &initramfs, &kernels, &cmdline, pi.firmware.as_ref())?;
-        let boards = slot::check(config, &identity, &slot, &pi, progress)?;
+        let boards = slot::check(config, &identity, &slot, &pi, loader.as_ref(), progress)?;
         Ok(Self {
             config,
             out,
@@ -134,6 +139,7 @@ impl<'a> Build<'a> {
             packed,
             firmware,
             pi,
+            loader,
             slot,
             boards,
             cmdline,
@@ -165,7 +171,7 @@ impl<'a> Build<'a> {
         let directory = self.out.join("revision");
         // so that whoever installs or checks the slot's volume finds the byte
         let mut keys = vec![(bootsel::manifest::SLOT_LETTER, letter.to_string())];
-        if self.config.rpi.is_some() {
+        if self.config.rpi.is_some() || self.loader.is_some() {
             let files = bootsel::manifest::BOOTSEL_FILES.to_string();
             keys.push((bootsel::manifest::REQUIRES_BOOTSEL, files));
         }

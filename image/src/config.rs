@@ -5,8 +5,10 @@
 
 mod bootsel;
 mod rpi;
+mod uefi;
 
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use ::bootsel::manifest::RevisionId;
@@ -22,6 +24,7 @@ use crate::progress::Progress;
 use crate::squashfs::{Codec, Writer};
 pub use bootsel::{Bootsel, Deadline, Network};
 pub use rpi::{Channel, KernelFile, Rpi, Variant};
+pub use uefi::Uefi;
 
 /// All of a configuration file.
 #[derive(Debug, Deserialize)]
@@ -40,6 +43,8 @@ pub struct Config {
     pub disk: Disk,
     /// Absent: the image is not for a Raspberry Pi.
     pub rpi: Option<Rpi>,
+    /// Absent: nothing of the image is for UEFI.
+    pub uefi: Option<Uefi>,
     /// Compressed copies of the disk image.
     #[serde(default)]
     pub output: Output,
@@ -295,6 +300,7 @@ impl Config {
         }
         self.output.check()?;
         rpi::check(self)?;
+        uefi::check(self)?;
         bootsel::check(self)?;
         crate::squashfs::check_level(self.zstd_level).context("zstd_level")
     }
@@ -306,6 +312,8 @@ impl Config {
         let firmware = firmware.flat_map(|f| f.packages.iter_mut().chain(&mut f.directories));
         let rpi = self.rpi.iter_mut();
         let rpi = rpi.flat_map(|rpi| [&mut rpi.firmware, &mut rpi.eeprom]).flatten();
+        let uefi = self.uefi.iter_mut();
+        let uefi = uefi.flat_map(|u| iter::once(&mut u.grub).chain(&mut u.shim));
         let root = self.root.iter_mut();
         let root = root.flat_map(|r| [&mut r.squashfs, &mut r.directory, &mut r.tar]).flatten();
         let kernel = self.kernel.iter_mut();
@@ -317,7 +325,7 @@ impl Config {
         let bootsel = self.bootsel.iter_mut();
         let bootsel = bootsel.flat_map(|b| b.program.iter_mut().chain(b.keys.iter_mut().flatten()));
         let parts = firmware.chain(root).chain(kernel).chain(programs).chain(init);
-        for path in parts.chain(rpi).chain(keys).chain(bootsel) {
+        for path in parts.chain(rpi).chain(uefi).chain(keys).chain(bootsel) {
             *path = base.join(&path);
         }
     }

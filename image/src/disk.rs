@@ -31,14 +31,18 @@ pub const SLOT_LABEL: &str = "PIVOT_BOOT";
 /// Bytes that are copied at a time, and looked at for being zero.
 const BLOCK: usize = 4096;
 
-/// Types on a GPT. Partition 1 is the EFI system partition; slots are basic data: systemd mounts partitions
-/// of other types by itself, a boot partition among them.
+/// Types on a GPT. Partition 1 is the EFI system partition. Slots are basic data and no extended boot partitions: of
+/// those a disk has one (Boot Loader Specification), whose files are shared, and each of these is a system of its own.
+/// DATA is Linux data: it is neither a root nor /var.
 const GPT_TYPES: [&str; 4] = [
-    "c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
+    crate::uefi::ESP,
     "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7",
     "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7",
     "0fc63daf-8483-4772-8e79-3d69d8477de4",
 ];
+/// Nobody mounts slots and data by their type: the device's init knows them, and a slot is written as a whole.
+/// (Discoverable Partitions Specification, "no-auto"; of basic data "no drive letter", which is the same bit.)
+const NO_AUTO: u64 = 1 << 63;
 /// Types in an MBR. The boot ROM of a Pi up to 3 knows 0x0b and 0x0c, and not 0xef.
 const MBR_TYPES: [u8; 4] = [0x0c, 0x0c, 0x0c, 0x83];
 
@@ -168,7 +172,7 @@ impl Disk<'_> {
                 guid: self.identity.partitions[index],
                 first: start / SECTOR,
                 last: (start + bytes) / SECTOR - 1,
-                attributes: 0,
+                attributes: if index == 0 { 0 } else { NO_AUTO },
                 name: NAMES[index].to_owned(),
             })
         };

@@ -154,6 +154,17 @@ mod tests {
     }
 
     #[test]
+    fn buses_before_disks() {
+        let wanted = names(&list(&[Machine::Uefi], &[]));
+        let at = |name: &str| wanted.iter().position(|known| known == name).unwrap();
+        assert!(at("sbsa_gwdt") < at("virtio_pci") && at("i6300esb") < at("virtio_pci"));
+        // each kind of disk that docs/uefi.md promises
+        for name in ["virtio_blk", "virtio_scsi", "sd_mod", "nvme", "ahci", "usb_storage", "uas"] {
+            assert!(at(name) < at("ext4"), "{name}");
+        }
+    }
+
+    #[test]
     fn archive_holds_the_list_and_the_files() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("kernel")).unwrap();

@@ -3,6 +3,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod disk;
+pub mod selector;
 mod text;
 
 use std::fs::{self, File};

@@ -57,3 +57,4 @@ pub mod slot;
 pub mod squashfs;
 pub mod tool;
 pub mod tree;
+pub mod uefi;

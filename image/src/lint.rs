@@ -11,6 +11,7 @@ mod disk;
 mod eeprom;
 mod revision;
 mod systemd;
+mod uefi;
 mod updates;
 
 use std::fmt;
@@ -82,6 +83,10 @@ enum On {
     Every,
     /// On those for the Raspberry Pi.
     Pi,
+    /// On those for UEFI.
+    Uefi,
+    /// On those of either, which choose between their slots.
+    Slots,
 }
 
 struct Rule {
@@ -122,6 +127,12 @@ const RULES: &[Rule] = &[
     error("bootcode-in-slot", On::Pi, bootsel::bootcode),
     error("firmware-token", On::Pi, bootsel::token),
     warning("firmware-missing", On::Pi, bootsel::firmware),
+    error("efi-partition", On::Uefi, uefi::partition),
+    error("efi-program", On::Uefi, uefi::programs),
+    error("grub-script", On::Uefi, uefi::script),
+    warning("grub-script-other", On::Uefi, uefi::own_script),
+    error("grubenv", On::Uefi, uefi::environment),
+    error("grub-slot", On::Uefi, uefi::slots),
     error("config-length", On::Pi, config::length),
     error("config-form", On::Pi, config::form),
     error("config-filter", On::Pi, config::filter),
@@ -133,9 +144,9 @@ const RULES: &[Rule] = &[
     error("watchdog", On::Every, cmdline::watchdog),
     warning("reboot-watchdog", On::Every, systemd::reboot),
     error("revision", On::Every, revision::complete),
-    error("requires-bootsel", On::Pi, updates::requires),
-    warning("bootsel-program", On::Pi, updates::tool),
-    warning("bootsel-keys", On::Pi, updates::keys),
+    error("requires-bootsel", On::Slots, updates::requires),
+    warning("bootsel-program", On::Slots, updates::tool),
+    warning("bootsel-keys", On::Slots, updates::keys),
     error("kernel-listed", On::Every, revision::listed),
     error("modules-missing", On::Every, revision::modules),
     error("codec", On::Every, revision::codec),
@@ -154,9 +165,15 @@ const RULES: &[Rule] = &[
 pub fn lint(path: &Path) -> Result<Report> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let subject = Subject::open(path, &file).with_context(|| path.display().to_string())?;
-    let pi = is_for_pi(&subject);
+    let (pi, efi) = (is_for_pi(&subject), uefi::is_for(&subject));
     let mut report = Report::default();
-    for rule in RULES.iter().filter(|rule| pi || rule.on == On::Every) {
+    let holds = |on| match on {
+        On::Every => true,
+        On::Pi => pi,
+        On::Uefi => efi,
+        On::Slots => pi || efi,
+    };
+    for rule in RULES.iter().filter(|rule| holds(rule.on)) {
         let Rule { name, severity, .. } = *rule;
         let finding = |(place, what)| Finding { rule: name, severity, place, what };
         report.findings.extend((rule.check)(&subject).into_iter().map(finding));
@@ -164,10 +181,11 @@ pub fn lint(path: &Path) -> Result<Report> {
     Ok(report)
 }
 
-/// Files that no other firmware looks for.
-fn is_for_pi(subject: &Subject<'_>) -> bool {
+/// Files that no other firmware looks for, or an MBR with none that other firmware looks for.
+pub(crate) fn is_for_pi(subject: &Subject<'_>) -> bool {
     let has = |name| volumes(subject).any(|(_, volume)| volume.exists(name));
-    subject.disk.table() == Table::Mbr || has(autoboot::NAME) || has(partition::CONFIG)
+    let mbr = subject.disk.table() == Table::Mbr && !uefi::is_for(subject);
+    mbr || has(autoboot::NAME) || has(partition::CONFIG)
 }
 
 /// Every FAT volume, with the number of its partition.

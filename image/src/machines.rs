@@ -14,6 +14,8 @@ pub enum Machine {
     Virt,
     /// Every Raspberry Pi.
     Raspi,
+    /// Any machine with UEFI: servers, boards, virtual machines, whatever their disk hangs on.
+    Uefi,
 }
 
 impl fmt::Display for Machine {
@@ -21,6 +23,7 @@ impl fmt::Display for Machine {
         f.write_str(match self {
             Self::Virt => "virt",
             Self::Raspi => "raspi",
+            Self::Uefi => "uefi",
         })
     }
 }
@@ -58,6 +61,8 @@ impl Machine {
             // kernel: drivers/watchdog/bcm2835_wdt.c serves Pi 0 to 5; it also restarts and powers off the board.
             // Built in by the vendor.
             Self::Raspi => const { &[required(&["bcm2835_wdt"])] },
+            // Arm: Base System Architecture, which servers follow, has the former (ACPI table GTDT).
+            Self::Uefi => const { &[optional(&["sbsa_gwdt"]), optional(&["i6300esb"])] },
         }
     }
 
@@ -65,8 +70,7 @@ impl Machine {
     #[must_use]
     pub fn storage(self) -> &'static [Driver] {
         match self {
-            // QEMU: docs/system/arm/virt.rst: virtio on PCIe and on 32 MMIO transports. Other buses of real
-            // UEFI machines (NVMe, AHCI, USB, SCSI) are sets of their own.
+            // QEMU: docs/system/arm/virt.rst: virtio on PCIe and on 32 MMIO transports.
             Self::Virt => {
                 const {
                     &[
@@ -75,6 +79,31 @@ impl Machine {
                         required(&["virtio_blk"]),
                         // -device sdhci-pci -device sd-card: the card of a board without its controller
                         optional(&["sdhci_pci"]),
+                        optional(&["mmc_block"]),
+                    ]
+                }
+            }
+            // Optional are buses that kernels for servers or virtual machines alone are built without.
+            Self::Uefi => {
+                const {
+                    &[
+                        required(&["virtio_pci"]),
+                        optional(&["virtio_mmio"]),
+                        required(&["virtio_blk"]),
+                        required(&["virtio_scsi"]),
+                        // the disks of SCSI, SATA and USB alike
+                        required(&["sd_mod"]),
+                        required(&["nvme"]),
+                        required(&["ahci"]),
+                        // SATA that is no PCI device but described by ACPI or a device tree
+                        optional(&["ahci_platform"]),
+                        required(&["xhci_pci"]),
+                        optional(&["xhci_plat_hcd"]),
+                        required(&["usb_storage"]),
+                        optional(&["uas"]),
+                        // cards and eMMC of boards
+                        optional(&["sdhci_pci"]),
+                        optional(&["sdhci_acpi"]),
                         optional(&["mmc_block"]),
                     ]
                 }

@@ -31,6 +31,9 @@ pub fn file(look: &Look, given: Option<KernelFile>) -> Result<KernelFile> {
         bail!("kernel {release}: its image is neither an arm64 Image nor an ARM zImage");
     };
     let inferred = match kind {
+        Kind::Zboot => bail!(
+            "kernel {release}: unpacks itself under UEFI alone (CONFIG_EFI_ZBOOT), no Raspberry Pi starts it"
+        ),
         Kind::Arm64 { page: 16, .. } => Some(KernelFile::V2712),
         Kind::Arm64 { page: 0 | 4, .. } => Some(KernelFile::V8),
         Kind::Arm64 { .. } => None,

@@ -26,6 +26,8 @@ pub struct Partition {
     pub bytes: u64,
     /// Its type in an MBR.
     pub kind: Option<u8>,
+    /// Its type on a GPT.
+    pub type_guid: Option<String>,
 }
 
 /// A FAT volume in the image.
@@ -88,6 +90,7 @@ fn partitions(file: &File) -> Result<(Table, Vec<Partition>)> {
             start: u64::from(entry.start) * SECTOR,
             bytes: u64::from(entry.sectors) * SECTOR,
             kind: Some(entry.kind),
+            type_guid: None,
         };
         return Ok((Table::Mbr, used.map(one).collect()));
     }
@@ -98,6 +101,7 @@ fn partitions(file: &File) -> Result<(Table, Vec<Partition>)> {
         start: entry.first.saturating_mul(SECTOR),
         bytes: entry.last.saturating_sub(entry.first).saturating_add(1).saturating_mul(SECTOR),
         kind: None,
+        type_guid: Some(entry.type_guid.to_string()),
     };
     Ok((Table::Gpt, entries.into_iter().map(one).collect()))
 }

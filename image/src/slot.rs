@@ -6,6 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::config::{Disk, Overlay, Table};
 use crate::fat::Content;
+use crate::uefi;
 
 /// The Arm kernel takes 1024 bytes, and the Raspberry Pi firmware adds hundreds of its own.
 pub const CMDLINE_MAX: usize = 512;
@@ -64,6 +65,8 @@ pub struct Boot<'a> {
     pub two_machines: bool,
     /// Whether it is for the Raspberry Pi.
     pub is_pi: bool,
+    /// The words that GRUB adds, where it is for UEFI.
+    pub grub: Option<&'a str>,
 }
 
 /// The command line, the slot's letter `_`.
@@ -116,13 +119,30 @@ pub fn cmdline(disk: &Disk, boot: &Boot<'_>) -> Result<String> {
     }
     line.extend(given.iter().map(|word| (*word).to_owned()));
     let line = line.join(" ");
+    if let Some(more) = boot.grub {
+        let plain = uefi::is_plain(&line) && uefi::is_plain(more);
+        ensure!(
+            plain,
+            "disk.cmdline, uefi.cmdline: GRUB does not pass quotes, backslashes and $ on as they are"
+        );
+    }
+    let length = line.len() + boot.grub.map_or(0, |more| more.len() + 1);
     ensure!(
-        line.len() < CMDLINE_MAX,
-        "the command line has {} bytes, {} are possible: {line}",
-        line.len(),
+        length < CMDLINE_MAX,
+        "the command line has {length} bytes, {} are possible: {line}",
         CMDLINE_MAX - 1
     );
     Ok(line)
+}
+
+/// `grub.cfg` of the slot, from its command line and the words for GRUB alone.
+///
+/// # Errors
+/// Where the words cannot be in it.
+pub fn for_grub(kernel: &str, early: &str, line: &str, more: &str) -> Result<Content> {
+    let words = line.split_once(' ').map_or("", |(_letter, words)| words);
+    let cmdline = [words, more.trim()].join(" ").trim().to_owned();
+    uefi::fragment(kernel, &[INITRAMFS, early], cmdline)
 }
 
 /// The words of a command line; double quotes protect blanks, as for the kernel.
@@ -156,6 +176,7 @@ mod tests {
         has_root: true,
         two_machines: false,
         is_pi: false,
+        grub: None,
     };
 
     #[test]
@@ -208,6 +229,10 @@ mod tests {
         refused("dyndbg=\"file x", &BOOT, "a double quote has no end");
         refused(&"x".repeat(400), &BOOT, "511 are possible");
         refused("init=/bin/sh", &Boot { two_machines: true, ..BOOT }, "pivot.init=");
+        let grub = Boot { grub: Some("console=tty0"), ..BOOT };
+        refused("dyndbg=\"file x\"", &grub, "GRUB does not pass quotes");
+        refused("", &Boot { grub: Some("a='b'"), ..BOOT }, "GRUB does not pass quotes");
+        refused("", &Boot { grub: Some(&"x".repeat(400)), ..BOOT }, "511 are possible");
         refused("", &Boot { has_root: false, ..BOOT }, "no root: expected a [root] section");
         cmdline(&disk(Table::Gpt, "root=/dev/vdb"), &Boot { has_root: false, ..BOOT }).unwrap();
     }

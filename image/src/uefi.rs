@@ -2,7 +2,6 @@
 //! What an image for UEFI has that others have not: GRUB on partition 1 with the script that chooses the slot, and in
 //! each slot what it is to boot.
 
-pub mod fragment;
 pub mod pe;
 
 use std::fs;
@@ -10,11 +9,14 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use bootsel::Slot;
+use bootsel::grubenv::{self, Fragment, Grubenv};
 use flate2::read::GzDecoder;
 
 use crate::config::Uefi;
 use crate::deb;
 use crate::fat::Content;
+use crate::kernel::image::Kind;
 use crate::progress::Progress;
 use pe::Program;
 
@@ -22,12 +24,10 @@ use pe::Program;
 pub const BOOT: &str = "EFI/BOOT/BOOTAA64.EFI";
 /// What shim starts, from its own directory. (shim: `include/config.h`, `DEFAULT_LOADER`)
 pub const BEHIND_SHIM: &str = "EFI/BOOT/grubaa64.efi";
-/// GRUB's script on partition 1, in the root directory.
-pub const SCRIPT: &str = "grub.cfg";
-/// GRUB's variables, beside it: bootsel finds a file's sector in the root directory.
-pub const ENVIRONMENT: &str = "grubenv";
-/// Text of [`SCRIPT`].
+/// GRUB's script on partition 1. It is in the root directory, as grubenv is: bootsel finds a file's sector there.
 pub const SCRIPT_TEXT: &str = include_str!("uefi/grub.cfg");
+/// Type of partition 1 on a GPT.
+pub const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 /// The kernel in a slot that has one for the Raspberry Pi, too: the latter's is packed with gzip.
 pub const KERNEL: &str = "vmlinuz";
 
@@ -66,7 +66,8 @@ impl Loader {
         let shim = section.shim.as_deref().map(|path| program(path, SHIM)).transpose();
         let shim = shim.context("uefi.shim")?;
         if shim.is_some() && !signed {
-            progress.note("warning: uefi.grub is not signed: under Secure Boot shim does not start it");
+            progress
+                .note("warning: uefi.grub is not signed: under Secure Boot shim does not start it");
         }
         let version = pe::sbat(&grub, "grub");
         let shim = shim.map(|(bytes, _)| bytes);
@@ -79,8 +80,8 @@ impl Loader {
         let bytes = |bytes: &[u8]| Content::Bytes(bytes.to_vec());
         let first = self.shim.as_ref().unwrap_or(&self.grub);
         let mut files = vec![
-            (SCRIPT.to_owned(), bytes(SCRIPT_TEXT.as_bytes())),
-            (ENVIRONMENT.to_owned(), bytes(&environment())),
+            (grubenv::SCRIPT.to_owned(), bytes(SCRIPT_TEXT.as_bytes())),
+            (grubenv::NAME.to_owned(), bytes(&environment())),
             (BOOT.to_owned(), bytes(first)),
         ];
         if self.shim.is_some() {
@@ -88,7 +89,7 @@ impl Loader {
         }
         let redirect = "# GRUB looks here. The script is beside grubenv, in the root directory.\n\
                         source ($root)/grub.cfg\n";
-        let place = format!("{}/{SCRIPT}", self.prefix.trim_start_matches('/'));
+        let place = format!("{}/{}", self.prefix.trim_start_matches('/'), grubenv::SCRIPT);
         files.push((place, bytes(redirect.as_bytes())));
         files
     }
@@ -104,13 +105,25 @@ impl Loader {
         };
         if let Some(version) = self.version.as_deref().filter(|_| program.zboot) {
             ensure!(
-                numbers(version) >= ZBOOT,
+                starts_zboot(version),
                 "kernel {release} unpacks itself (CONFIG_EFI_ZBOOT), and GRUB {version} does not start such ones: \
                  2.12 does"
             );
         }
         Ok(image)
     }
+}
+
+/// Which kernel GRUB starts, by what each is: the first whose pages are of 4 KiB, which every processor has, or the
+/// first of 64 bits.
+///
+/// # Errors
+/// Where there is none.
+pub fn first(kinds: &[Option<Kind>]) -> Result<usize> {
+    let common = |kind: &Option<Kind>| matches!(kind, Some(Kind::Arm64 { page: 4, .. }));
+    let wide = |kind: &Option<Kind>| matches!(kind, Some(Kind::Arm64 { .. } | Kind::Zboot));
+    let found = kinds.iter().position(common).or_else(|| kinds.iter().position(wide));
+    found.context("uefi: expected a 64-bit kernel among the [[kernel]] sections")
 }
 
 /// A program, and whether it is signed: a file, or the first of these in a package.
@@ -145,17 +158,42 @@ fn unpacked(image: Vec<u8>) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+/// Whether GRUB of this version starts kernels that unpack themselves.
+#[must_use]
+pub fn starts_zboot(version: &str) -> bool {
+    numbers(version) >= ZBOOT
+}
+
 /// `2.12~rc1` is 2 and 12.
 fn numbers(version: &str) -> (u32, u32) {
     let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// [`ENVIRONMENT`] of a new image: slot a, no trial. (grub: include/grub/lib/envblk.h)
+/// grubenv of a new image: slot a, no trial.
 fn environment() -> Vec<u8> {
-    let mut out = b"# GRUB Environment Block\npivot_default=a\npivot_trial=\n".to_vec();
-    out.resize(1024, b'#');
-    out
+    [Grubenv::new(Slot::A).to_sector(), grubenv::filler()].concat()
+}
+
+/// Whether GRUB gives these words to a kernel as they are. Its `linux` puts a backslash before quotes and backslashes
+/// (grub: `grub-core/lib/cmdline.c`), and its `set` looks for variables.
+#[must_use]
+pub fn is_plain(words: &str) -> bool {
+    words.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b"'\"\\$".contains(&byte))
+}
+
+/// `grub.cfg` of a slot: what GRUB's script boots from it. It is equal in both slots, the letter comes from the script.
+///
+/// # Errors
+/// Where the words cannot be in it.
+pub fn fragment(kernel: &str, initrds: &[&str], cmdline: String) -> Result<Content> {
+    let kernel = format!("/{kernel}");
+    let initrds = initrds.iter().map(|name| format!("/{name}")).collect();
+    let fragment = Fragment { kernel, initrds, cmdline };
+    fragment.check().context("grub.cfg of the slots")?;
+    let text =
+        format!("# What GRUB boots from this slot; grub.cfg of partition 1 reads it.\n{fragment}");
+    Ok(Content::Bytes(text.into_bytes()))
 }
 
 #[cfg(test)]

@@ -82,7 +82,11 @@ pub(crate) fn run_on_one_port(qemu: Command, limit: Duration) -> Result<Outcome>
 }
 
 /// The same, killed in the middle.
-pub(crate) fn run_on_one_port_and_kill(qemu: Command, kill: Kill, limit: Duration) -> Result<Outcome> {
+pub(crate) fn run_on_one_port_and_kill(
+    qemu: Command,
+    kill: Kill,
+    limit: Duration,
+) -> Result<Outcome> {
     attend(qemu, Ports::One, &[], Some(kill), limit)
 }
 

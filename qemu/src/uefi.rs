@@ -22,6 +22,7 @@ pub(crate) enum Storage {
     VirtioBlk,
     VirtioScsi,
     Nvme,
+    /// AAVMF has no driver for it: GRUB and the kernel come from a virtio disk that has no data partition.
     Sata,
     Usb,
 }
@@ -67,12 +68,26 @@ impl Uefi {
         }
         match &self.record {
             Some(log) => recorder::add_disk(&mut qemu, &self.disk, log)?,
-            None => self.attach(&mut qemu),
+            None => self.attach(&mut qemu)?,
         }
         Ok(qemu)
     }
 
-    fn attach(&self, qemu: &mut Command) {
+    /// What the firmware can read, without a data partition.
+    fn boot_disk(&self) -> Result<PathBuf> {
+        let path = self.disk.with_extension("boot");
+        let mut copy = tool::command("cp");
+        tool::run(copy.args(["--sparse=always", "--reflink=auto"]).arg(&self.disk).arg(&path))?;
+        tool::run(tool::command("sgdisk").args(["-d", "4"]).arg(&path))?;
+        Ok(path)
+    }
+
+    fn attach(&self, qemu: &mut Command) -> Result<()> {
+        if self.storage == Storage::Sata {
+            let path = self.boot_disk()?.display().to_string().replace(',', ",,");
+            qemu.arg("-drive").arg(format!("if=none,id=boot,format=raw,file={path}"));
+            qemu.args(["-device", "virtio-blk-pci,drive=boot,bootindex=0"]);
+        }
         let path = self.disk.display().to_string().replace(',', ",,");
         let read_only = if self.read_only { "on" } else { "off" };
         qemu.arg("-drive")
@@ -87,6 +102,7 @@ impl Uefi {
         for device in devices {
             qemu.args(["-device", device]);
         }
+        Ok(())
     }
 
     /// Overwrites bytes of the disk.

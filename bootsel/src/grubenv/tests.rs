@@ -99,7 +99,10 @@ fn the_first_sector_holds_all() {
     assert_eq!(HEAD.len() + full.len(), SECTOR);
     refused(&block(&full), Error::Full);
     let kept = Grubenv::salvage(&block(&full), Slot::B);
-    assert_eq!(with(kept.to_sector()), block(&format!("pivot_default=b\npivot_trial=\n{}", line(450))));
+    assert_eq!(
+        with(kept.to_sector()),
+        block(&format!("pivot_default=b\npivot_trial=\n{}", line(450)))
+    );
 }
 
 #[test]
@@ -125,11 +128,15 @@ fn what_is_written() {
 fn what_is_kept_of_a_damaged_block() {
     let keeps = |bytes: &[u8], kept: &str| {
         let found = Grubenv::salvage(bytes, Slot::B);
-        assert_eq!(with(found.to_sector()), block(&format!("pivot_default=b\npivot_trial=\n{kept}")));
+        assert_eq!(
+            with(found.to_sector()),
+            block(&format!("pivot_default=b\npivot_trial=\n{kept}"))
+        );
     };
     keeps(&block(&format!("{OURS}x=1\n{OURS}y=2\n")), "x=1\ny=2\n");
     keeps(&block("x=1\npivot_trial"), "x=1\n");
     keeps(&block("x=1\n\u{1}=2\n\ny=3\nz=4\n"), "x=1\nz=4\n");
+    keeps(&block("x=\\\npivot_trial=b\ny=2\n"), "y=2\n");
     keeps(&block(OURS).replace_first(b'G'), "");
     keeps(b"", "");
     keeps(&[b'x'; 5000], "");

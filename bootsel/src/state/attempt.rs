@@ -2,7 +2,7 @@
 
 //! What became of the last trial.
 
-use super::{Facts, ThisBoot};
+use super::{Facts, Loader, ThisBoot};
 use crate::{
     Slot,
     log::{
@@ -73,7 +73,8 @@ impl Outcome {
             Self::Cancelled => "cancelled before the reboot",
             Self::RolledBack => "rolled back by request",
             Self::NeverStarted => {
-                "never started: the power was cut before, or the flag did not reach the firmware; it may be armed again"
+                "never started: the power was cut before, the flag did not arrive, or the slot's kernel could not be loaded; \
+                 it may be armed again"
             }
             Self::Failed(why) => return format!("failed: {why}"),
         };
@@ -124,6 +125,9 @@ fn outcome(facts: &Facts<'_>, slot: Slot, armed: &Record<&str>, later: &[Record<
         None if facts.tryboot == Some(true) && facts.default_slot() == facts.booted => {
             Outcome::Failed("the firmware had the flag and started the default".to_owned())
         }
+        None if facts.loader == Loader::Grub && facts.flag == Some(true) => Outcome::Failed(
+            "GRUB left it armed: it could not save grubenv, or was passed by".to_owned(),
+        ),
         None => Outcome::NeverStarted,
     }
 }
@@ -139,8 +143,13 @@ fn ran_in(record: &Record<&str>, slot: Slot, armed_in: &str) -> bool {
 /// Why the trial failed, if it ran: who ended it knows best, then the kernel, then the watchdog. How far its init came
 /// is always known.
 fn failure(slot: Slot, armed: &Record<&str>, later: &[Record<&str>]) -> Option<String> {
-    // what follows is of later boots
-    let later = later.split(|record| [FALLBACK, RETURNED].contains(&record.event)).next()?;
+    // what follows is of later boots, unless GRUB took the trial only then
+    let mut parts = later.split(|record| [FALLBACK, RETURNED].contains(&record.event));
+    let first = parts.next()?;
+    let is_trial =
+        |record: &Record<&str>| record.event == TRIAL && ran_in(record, slot, armed.boot_id);
+    let later = [first].into_iter().chain(parts).find(|part| part.iter().any(is_trial));
+    let later = later.unwrap_or(first);
     let mut given_up = later.iter().filter(|record| record.event == TRIAL_FAILED);
     if let Some(record) = given_up.find(|record| !record.message.is_empty()) {
         return Some(record.message.to_string());
@@ -178,7 +187,8 @@ pub(super) fn returns_from<'a>(boot: &ThisBoot<'a>) -> Option<(Slot, &'a str)> {
     let over = later.iter().any(|record| [CANCELLED, RETURNED].contains(&record.event));
     // a slot that the firmware falls back to runs without the flag
     let other = boot.booted != Some(slot) || boot.tryboot == Some(false);
-    let after = other && boot.default != Some(slot) && armed.boot_id != boot.boot_id;
+    let passed = armed.boot_id != boot.boot_id && !boot.pending;
+    let after = other && boot.default != Some(slot) && passed;
     (after && !over).then_some((slot, armed.revision))
 }
 

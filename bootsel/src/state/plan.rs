@@ -2,7 +2,7 @@
 
 //! What each command does, or why it does nothing.
 
-use super::{Facts, Selector, Way, attempt};
+use super::{Facts, Loader, Selector, Way, attempt};
 use crate::{
     Slot,
     log::{ARMED, CANCELLED, COMMIT, INSTALL, INSTALLED, REPAIR, ROLLBACK},
@@ -42,12 +42,19 @@ pub enum Act {
     Select {
         /// The slot that boots.
         default: Slot,
-        /// The slot that the flag leads to; always the other one.
+        /// The slot that a trial starts; always the other one.
         trial: Slot,
     },
-    /// Set the firmware's one-shot flag.
+    /// The same with the selector of the loader that does not run here.
+    SelectOther {
+        /// The slot that boots.
+        default: Slot,
+        /// The slot that a trial starts.
+        trial: Slot,
+    },
+    /// Ask for a trial: set the firmware's one-shot flag, or GRUB's variable.
     SetFlag,
-    /// Clear it.
+    /// Call it off, wherever it was asked for.
     ClearFlag,
     /// Make a slot unbootable, write the revision, then the slot, its first sector last.
     Write(Slot),
@@ -96,7 +103,14 @@ fn refuse<T>(why: String) -> Result<T, Refusal> {
     Err(Refusal(why))
 }
 
-/// The default slot and whether the flag leads to the other one.
+/// Makes a slot the default in every selector that there is, that of the running loader first.
+fn select(facts: &Facts<'_>, default: Slot) -> impl Iterator<Item = Act> + use<> {
+    let trial = default.other();
+    let other = facts.other.map(|_| Act::SelectOther { default, trial });
+    [Act::Select { default, trial }].into_iter().chain(other)
+}
+
+/// The default slot and whether a trial starts the other one.
 fn selected(facts: &Facts<'_>) -> Result<(Slot, bool), Refusal> {
     match facts.selector {
         Selector::Set { default, trial } => Ok((*default, *trial == Some(default.other()))),
@@ -128,10 +142,14 @@ fn default_is_booted(booted: Slot, default: Slot) -> Result<(), Refusal> {
 }
 
 fn firmware_knows(facts: &Facts<'_>, force: bool) -> Result<(), Refusal> {
+    let does_not = match facts.loader {
+        Loader::Tryboot => "the firmware is not shown to know tryboot_a_b",
+        Loader::Grub => "GRUB is not shown to know of trials",
+    };
     match facts.firmware {
-        Err(why) if !force => refuse(format!(
-            "{why}: the firmware is not shown to know tryboot_a_b; update it, or try all the same with --force"
-        )),
+        Err(why) if !force => {
+            refuse(format!("{why}: {does_not}; update it, or try all the same with --force"))
+        }
         _ => Ok(()),
     }
 }
@@ -145,6 +163,12 @@ fn start_trial(facts: &Facts<'_>, booted: Slot, force: bool) -> Result<Plan, Ref
         return refuse(format!("slot {target} cannot be tried: {why}; install a revision there"));
     }
     firmware_knows(facts, force)?;
+    if facts.pending && facts.loader != Loader::Grub {
+        return refuse(
+            "a trial is armed in grubenv, for another machine: `bootsel cancel` calls it off"
+                .to_owned(),
+        );
+    }
     if let Way::Unknown(why) = facts.way
         && !force
     {
@@ -164,7 +188,7 @@ fn start_trial(facts: &Facts<'_>, booted: Slot, force: bool) -> Result<Plan, Ref
 fn commit(facts: &Facts<'_>, booted: Slot) -> Result<Plan, Refusal> {
     let (default, _) = selected(facts)?;
     if booted == default {
-        return Ok(Vec::new());
+        return Ok(finish(facts, default));
     }
     if facts.trial() != Some(booted) {
         return refuse(format!(
@@ -177,11 +201,18 @@ fn commit(facts: &Facts<'_>, booted: Slot) -> Result<Plan, Refusal> {
             "slot {booted} runs and does not verify: {why}; `bootsel rollback`"
         ));
     }
-    Ok(vec![
-        Act::Log(COMMIT, booted),
-        Act::Select { default: booted, trial: booted.other() },
-        Act::ClearFlag,
-    ])
+    let mut plan = vec![Act::Log(COMMIT, booted)];
+    plan.extend(select(facts, booted));
+    plan.push(Act::ClearFlag);
+    Ok(plan)
+}
+
+/// The power was cut between the two selectors, or somebody wrote one of them: the other one follows.
+fn finish(facts: &Facts<'_>, default: Slot) -> Plan {
+    let trial = default.other();
+    let behind = matches!(facts.other, Some(Selector::Set { default, .. }) if *default == trial);
+    let verified = facts.slot(default).verified.is_ok();
+    if behind && verified { vec![Act::SelectOther { default, trial }] } else { Vec::new() }
 }
 
 fn rollback(facts: &Facts<'_>, booted: Slot) -> Result<Plan, Refusal> {
@@ -206,14 +237,17 @@ fn rollback(facts: &Facts<'_>, booted: Slot) -> Result<Plan, Refusal> {
             "slot {other} holds a revision that was never committed: `bootsel try` starts it once"
         ));
     }
-    Ok(vec![Act::Log(ROLLBACK, booted), Act::Select { default: other, trial: booted }, Act::Reboot])
+    let mut plan = vec![Act::Log(ROLLBACK, booted)];
+    plan.extend(select(facts, other));
+    plan.push(Act::Reboot);
+    Ok(plan)
 }
 
 fn cancel(facts: &Facts<'_>) -> Result<Plan, Refusal> {
     if let Some(slot) = facts.trial() {
         return refuse(format!("slot {slot} runs for trial: `bootsel rollback` ends it"));
     }
-    if !facts.armed() {
+    if !facts.armed() && !facts.pending {
         return Ok(Vec::new());
     }
     let target = facts.default_slot().or(facts.booted).map_or(Slot::A, Slot::other);
@@ -223,7 +257,10 @@ fn cancel(facts: &Facts<'_>) -> Result<Plan, Refusal> {
 fn repair(facts: &Facts<'_>, booted: Slot) -> Result<Plan, Refusal> {
     no_trial_running(facts, "a repair")?;
     let selected = selected(facts).ok();
-    if selected == Some((booted, true)) {
+    let (right, trial) = (selected == Some((booted, true)), booted.other());
+    let wanted = Selector::Set { default: booted, trial: Some(trial) };
+    let other = facts.other.filter(|other| **other != wanted);
+    if right && other.is_none() {
         return Ok(Vec::new());
     }
     if let Err(why) = &facts.slot(booted).verified {
@@ -240,11 +277,28 @@ fn repair(facts: &Facts<'_>, booted: Slot) -> Result<Plan, Refusal> {
              there if slot {booted} is wanted"
         ));
     }
-    Ok(vec![
-        Act::Log(REPAIR, booted),
-        Act::Select { default: booted, trial: booted.other() },
-        Act::ClearFlag,
-    ])
+    let mut plan = vec![Act::Log(REPAIR, booted)];
+    plan.extend((!right).then_some(Act::Select { default: booted, trial }));
+    plan.extend(other.map(|_| Act::SelectOther { default: booted, trial }));
+    plan.extend((!right).then_some(Act::ClearFlag));
+    Ok(plan)
+}
+
+/// The selector of another kind of machine that this disk boots, too.
+fn free_in_other(facts: &Facts<'_>, target: Slot) -> Result<(), Refusal> {
+    let file = facts.loader.other().selector();
+    match facts.other {
+        Some(Selector::Set { default, .. }) if *default == target => refuse(format!(
+            "slot {target} is the default in {file}; `bootsel commit` makes slot {} the default there, too",
+            target.other()
+        )),
+        Some(Selector::Broken(why)) => refuse(format!(
+            "{why}, and slot {target} may be what another machine boots; `bootsel repair` makes slot {} the default \
+             there, too",
+            target.other()
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn install(facts: &Facts<'_>, booted: Slot, force: bool) -> Result<Plan, Refusal> {
@@ -252,9 +306,10 @@ fn install(facts: &Facts<'_>, booted: Slot, force: bool) -> Result<Plan, Refusal
     no_trial_running(facts, "writing the other slot")?;
     default_is_booted(booted, default)?;
     let target = default.other();
-    if facts.armed() {
+    if facts.armed() || facts.pending {
         return refuse(format!("a trial of slot {target} is armed: `bootsel cancel` calls it off"));
     }
+    free_in_other(facts, target)?;
     firmware_knows(facts, force)?;
     Ok(vec![Act::Log(INSTALL, target), Act::Write(target), Act::Log(INSTALLED, target)])
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
+mod both;
 mod evidence;
 mod model;
 
-use super::{Act, Command, Facts, Outcome, Selector, SlotFacts, Way, decide};
+use super::{Act, Command, Facts, Loader, Outcome, Selector, SlotFacts, Way, decide};
 use crate::{Slot, log::Record};
 use std::{
     format,
@@ -14,10 +15,13 @@ use std::{
 /// Facts that can be changed one by one; slot a is booted and the default.
 #[derive(Clone, Debug)]
 struct Case {
+    loader: Loader,
     selector: Selector,
+    other: Option<Selector>,
     booted: Option<Slot>,
     tryboot: Option<bool>,
     flag: Option<bool>,
+    pending: bool,
     slots: [SlotFacts; 2],
     log: Vec<Record>,
     firmware: Result<(), String>,
@@ -31,10 +35,13 @@ const NOW: &str = "now";
 fn case() -> Case {
     let slot = |revision: &str| SlotFacts { revision: Some(revision.into()), verified: Ok(()) };
     Case {
+        loader: Loader::Tryboot,
         selector: Selector::Set { default: Slot::A, trial: Some(Slot::B) },
+        other: None,
         booted: Some(Slot::A),
         tryboot: Some(false),
         flag: Some(false),
+        pending: false,
         slots: [slot("1"), slot("2")],
         log: Vec::new(),
         firmware: Ok(()),
@@ -64,10 +71,13 @@ impl Case {
         let log: Vec<_> = self.log.iter().map(borrowed).collect();
         let [a, b] = &self.slots;
         look(&Facts {
+            loader: self.loader,
             selector: &self.selector,
+            other: self.other.as_ref(),
             booted: self.booted,
             tryboot: self.tryboot,
             flag: self.flag,
+            pending: self.pending,
             boot_id: NOW,
             slots: [a, b],
             log: &log,

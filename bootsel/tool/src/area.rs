@@ -243,4 +243,24 @@ impl Area {
         let read = &mut |at: u64, block: &mut [u8; fat::BLOCK]| self.read(at, block);
         volume.one_sector(&file, bytes, read).map_err(failed(name))
     }
+
+    /// Where in the partition each sector of a file lies that has exactly so many bytes.
+    pub(crate) fn sectors(
+        &self,
+        volume: &fat::Volume,
+        name: &str,
+        bytes: usize,
+    ) -> Result<Vec<u64>> {
+        let file = self.find(volume, name)?;
+        let file = file.ok_or_else(|| Error::Failed(format!("partition 1 has no {name}")))?;
+        if u64::from(file.bytes) != bytes as u64 {
+            return Err(Error::Failed(format!("{name} has {} bytes of {bytes}", file.bytes)));
+        }
+        let read = &mut |at: u64, block: &mut [u8; fat::BLOCK]| self.read(at, block);
+        let extents = volume.extents(&file, read).map_err(failed(name))?;
+        Ok(extents
+            .iter()
+            .flat_map(|part| (part.at..part.at + part.bytes).step_by(SECTOR))
+            .collect())
+    }
 }

@@ -2,11 +2,12 @@
 //! The disk that the system runs from: the one with the mounted data partition, and no other.
 
 use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bootsel::Slot;
-use bootsel::ptable::mbr;
+use bootsel::ptable::{gpt, mbr};
 
 use crate::area::Partition;
 use crate::error::{Error, Result, failed};
@@ -14,7 +15,7 @@ use crate::root::{Root, names};
 
 /// Where init mounts the data partition.
 const DATA: &str = "/run/pivot/data";
-/// What sizes are given in, by sysfs and in an MBR.
+/// What sizes are given in, by sysfs and by an MBR as it is made here.
 const SECTOR: u64 = 512;
 
 /// The partitions that the firmware reads.
@@ -22,6 +23,8 @@ const SECTOR: u64 = 512;
 pub(crate) struct Disk {
     /// Partition 1.
     pub(crate) bootsel: Partition,
+    /// Whether it is known to have a GPT.
+    pub(crate) gpt: bool,
     slots: [Partition; 2],
 }
 
@@ -41,11 +44,13 @@ pub(crate) fn slot_of(number: u8) -> Option<Slot> {
 impl Disk {
     /// Finds it, or takes the one that was named.
     pub(crate) fn find(root: &Root, named: Option<&Path>) -> Result<Self> {
-        let find = |number| match named {
-            Some(path) => in_table(path, number),
+        let table = named.map(Table::read).transpose()?;
+        let find = |number| match &table {
+            Some(table) => table.partition(number),
             None => beside_data(root, number),
         };
-        Ok(Self { bootsel: find(1)?, slots: [find(2)?, find(3)?] })
+        let gpt = table.as_ref().is_some_and(|table| matches!(table.entries, Entries::Gpt(..)));
+        Ok(Self { bootsel: find(1)?, gpt, slots: [find(2)?, find(3)?] })
     }
 
     pub(crate) fn slot(&self, slot: Slot) -> &Partition {
@@ -57,23 +62,86 @@ impl Disk {
     }
 }
 
-/// A partition of a whole disk or an image of one.
-fn in_table(path: &Path, number: usize) -> Result<Partition> {
-    let mut sector = [0; 512];
-    let read = File::open(path).and_then(|file| file.read_exact_at(&mut sector, 0));
-    read.map_err(failed(format!("cannot read {}", path.display())))?;
-    let none = |what| Error::Failed(format!("{}: {what}", path.display()));
-    if mbr::is_protective(&sector) {
-        return Err(none("has a GPT; the Raspberry Pi's firmware does not try slots on one"));
+/// The partitions of a whole disk or an image of one.
+struct Table<'a> {
+    path: &'a Path,
+    entries: Entries,
+}
+
+enum Entries {
+    Mbr([mbr::Entry; 4]),
+    /// With the bytes of a sector.
+    Gpt(Vec<gpt::Entry>, u64),
+}
+
+impl<'a> Table<'a> {
+    fn read(path: &'a Path) -> Result<Self> {
+        let cannot = || format!("cannot read {}", path.display());
+        let file = File::open(path).map_err(failed(cannot()))?;
+        let mut sector = [0; 512];
+        file.read_exact_at(&mut sector, 0).map_err(failed(cannot()))?;
+        let entries =
+            match mbr::is_protective(&sector) {
+                true => read_gpt(&file)
+                    .map_err(|why| Error::Failed(format!("{}: {why}", path.display())))?,
+                false => Entries::Mbr(mbr::parse(&sector).ok_or_else(|| {
+                    Error::Failed(format!("{}: no partition table", path.display()))
+                })?),
+            };
+        Ok(Self { path, entries })
     }
-    let entries = mbr::parse(&sector).ok_or_else(|| none("no partition table"))?;
-    let entry = entries.get(number - 1).filter(|entry| entry.sectors > 0);
-    let entry = entry.ok_or_else(|| none("partitions 1 to 3 are not all there"))?;
-    Ok(Partition {
-        path: path.to_owned(),
-        start: u64::from(entry.start) * SECTOR,
-        bytes: u64::from(entry.sectors) * SECTOR,
-    })
+
+    fn partition(&self, number: usize) -> Result<Partition> {
+        let found = match &self.entries {
+            Entries::Mbr(entries) => entries
+                .get(number - 1)
+                .filter(|entry| entry.sectors > 0)
+                .map(|entry| (u64::from(entry.start) * SECTOR, u64::from(entry.sectors) * SECTOR)),
+            Entries::Gpt(entries, sector) => entries
+                .iter()
+                .find(|entry| u32::try_from(number) == Ok(entry.number))
+                .and_then(|entry| {
+                    let sectors = entry.last.checked_sub(entry.first)?.checked_add(1)?;
+                    Some((entry.first.checked_mul(*sector)?, sectors.checked_mul(*sector)?))
+                }),
+        };
+        let path = self.path;
+        let (start, bytes) = found
+            .filter(|(start, bytes)| start.checked_add(*bytes).is_some())
+            .ok_or_else(|| {
+                Error::Failed(format!("{}: partitions 1 to 3 are not all there", path.display()))
+            })?;
+        Ok(Partition { path: path.to_owned(), start, bytes })
+    }
+}
+
+/// The first GPT of a disk, or its second one: as Linux does with `gpt` on its command line.
+fn read_gpt(mut file: &File) -> std::result::Result<Entries, String> {
+    let end = file.seek(SeekFrom::End(0)).map_err(|why| why.to_string())?;
+    let mut problem = String::new();
+    // sectors have 512 bytes, or 4096 on some NVMe and UFS disks
+    for (bytes, second) in [(512, false), (4096, false), (512, true), (4096, true)] {
+        let lba = if second { (end / bytes as u64).saturating_sub(1) } else { 1 };
+        match read_entries(file, bytes, lba) {
+            Ok(entries) => return Ok(Entries::Gpt(entries, bytes as u64)),
+            Err(why) if problem.is_empty() => problem = why,
+            Err(_) => {}
+        }
+    }
+    Err(problem)
+}
+
+fn read_entries(
+    file: &File,
+    bytes: usize,
+    lba: u64,
+) -> std::result::Result<Vec<gpt::Entry>, String> {
+    let mut sector = vec![0; bytes];
+    file.read_exact_at(&mut sector, lba * bytes as u64).map_err(|why| why.to_string())?;
+    let header = gpt::Header::parse(&sector, lba).map_err(|why| why.to_string())?;
+    let mut entries = vec![0; usize::try_from(header.entries_bytes()).unwrap_or_default()];
+    file.read_exact_at(&mut entries, header.entries_offset()).map_err(|why| why.to_string())?;
+    gpt::parse_entries(&header, &entries).map_err(|why| why.to_string())
 }
 
 /// The partition of that number on the disk that the data partition is on.

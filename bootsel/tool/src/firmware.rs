@@ -24,6 +24,12 @@ pub(crate) fn knows_tryboot(root: &Root, disk: &Disk, slot: Slot) -> Result<(), 
     let is = |chips: &[&str]| {
         compatible.split('\0').any(|name| chips.iter().any(|chip| name == format!("brcm,{chip}")))
     };
+    if disk.gpt {
+        return Err(
+            "the disk has a GPT, and the Raspberry Pi's firmware does not try slots on one"
+                .to_owned(),
+        );
+    }
     match build_timestamp(root) {
         Some(built) if built >= FIRST => Ok(()),
         Some(built) => {

@@ -22,6 +22,8 @@ const SYMBOL: &str = "rpi_firmware_notify_reboot";
 /// `reboot` without an argument removes it. (systemd 247 to 257: `systemctl-start-special.c`, `halt_parse_argv`,
 /// `reboot_with_parameter`)
 const PARAMETER: &str = "run/systemd/reboot-param";
+/// There where systemd runs. (sd_booted(3))
+const SYSTEMD: &str = "run/systemd/system";
 
 /// How it is set here.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl Flag {
         Self {
             vcio: vcio.filter(|vcio| reboot_flags(vcio.as_fd()).is_ok()),
             vendor: OnceCell::new(),
-            systemd: root.path("run/systemd/system").is_dir(),
+            systemd: root.path(SYSTEMD).is_dir(),
             with_reboot: false,
             root: root.clone(),
         }
@@ -118,21 +120,26 @@ impl Flag {
         Ok(())
     }
 
-    /// Restarts: by systemd where it runs, so that services end in order. Not where the root is another one.
+    /// Restarts, with the flag where it is set by that.
     pub(crate) fn reboot(&self) -> Result<&'static str> {
-        if !self.root.is_real() {
-            return Ok("not restarted: --root is another system");
-        }
-        if self.systemd {
-            let status = Command::new("systemctl").arg("reboot").status();
-            let status = status.map_err(failed("cannot run systemctl reboot"))?;
-            return match status.success() {
-                true => Ok("restarting"),
-                false => Err(Error::Failed(format!("systemctl reboot: {status}"))),
-            };
-        }
-        this_boot::restart(&self.root, self.with_reboot)
+        reboot(&self.root, self.with_reboot)
     }
+}
+
+/// Restarts: by systemd where it runs, so that services end in order. Not where the root is another one.
+pub(crate) fn reboot(root: &Root, argument: bool) -> Result<&'static str> {
+    if !root.is_real() {
+        return Ok("not restarted: --root is another system");
+    }
+    if root.path(SYSTEMD).is_dir() {
+        let status = Command::new("systemctl").arg("reboot").status();
+        let status = status.map_err(failed("cannot run systemctl reboot"))?;
+        return match status.success() {
+            true => Ok("restarting"),
+            false => Err(Error::Failed(format!("systemctl reboot: {status}"))),
+        };
+    }
+    this_boot::restart(root, argument)
 }
 
 fn has_symbol(root: &Root) -> bool {

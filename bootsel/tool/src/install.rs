@@ -157,7 +157,8 @@ fn verify(
     id: &RevisionId,
     staged: &Staged,
 ) -> Result<()> {
-    let found = look_at(&system.root, area, target, |name| staged.depth(name));
+    let grub = system.environment.found.has_grub();
+    let found = look_at(&system.root, area, target, |name| staged.depth(name), grub);
     let bad = |what: String| {
         Err(Error::Failed(format!(
             "{what}; slot {target} cannot be booted until an install succeeds"

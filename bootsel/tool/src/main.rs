@@ -134,7 +134,7 @@ fn change(root: &Root, disk: &Disk, command: state::Command, reboot: bool) -> Re
     }
     let plan = system.plan(command)?;
     if plan.contains(&Act::SetFlag) && !reboot {
-        system.flag.can_wait()?;
+        system.environment.can_wait()?;
     }
     if plan.is_empty() {
         say("nothing to do: it is so already");

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Whether the boards that a revision is for find in its slot what their firmware loads: kernel, device tree, archives,
-//! and the firmware itself. The decision is `rpifw`'s, as it was when the image was built.
+//! and the firmware itself. The decision is `rpifw`'s, as it was when the image was built. Where GRUB boots, its script
+//! takes three lines from the slot: what they name has to be there.
 
 use bootsel::autoboot::{self, Autoboot};
 use bootsel::board::Board as Code;
+use bootsel::grubenv::{Fragment, SCRIPT};
 use bootsel::manifest::Manifest;
 use bootsel::{Slot, fat};
 use rpifw::{BOARDS, Board, Disk, Fat, Start, Table};
@@ -11,7 +13,7 @@ use rpifw::{BOARDS, Board, Disk, Fat, Start, Table};
 use crate::area::Area;
 use crate::disk::number;
 use crate::error::{Error, Result, failed};
-use crate::root::Root;
+use crate::root::{Root, word};
 
 /// The manifest's key with their names.
 const BOARDS_KEY: &str = "boards";
@@ -126,5 +128,28 @@ fn starts(board: &Board, tried: &Tried<'_>) -> std::result::Result<(), String> {
     match boot.missing.first().filter(|_| has_firmware) {
         Some(stop) => Err(stop.reason.clone()),
         None => Ok(()),
+    }
+}
+
+/// What GRUB's script takes from the slot, and whether it is there and of the slot's revision.
+pub(crate) fn grub(area: &Area, revision: &str) -> Result<()> {
+    let bad = |why: String| Error::Failed(format!("GRUB would not boot it: {why}"));
+    let volume = area.volume()?;
+    let text = area.content(&volume, SCRIPT, TEXT)?;
+    let text = text.ok_or_else(|| bad(format!("{SCRIPT} is missing")))?;
+    let fragment = Fragment::parse(&String::from_utf8_lossy(&text));
+    let fragment = fragment.map_err(|why| bad(format!("{SCRIPT}: {why}")))?;
+    for path in [&fragment.kernel].into_iter().chain(&fragment.initrds) {
+        let file = area.find(&volume, path.trim_start_matches('/'))?;
+        if file.is_none_or(|file| file.bytes == 0) {
+            return Err(bad(format!("{path} is missing or empty")));
+        }
+    }
+    match word(&fragment.cmdline, "pivot.revision") {
+        Some(named) if named == revision => Ok(()),
+        named => Err(bad(format!(
+            "{SCRIPT} has pivot.revision={}, the slot is one of {revision}",
+            named.unwrap_or_default()
+        ))),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use bootsel::Slot;
-use bootsel::state::{Outcome, Selector, Status, Way};
+use bootsel::state::{Loader, Outcome, Selector, Status, Way};
 use serde_json::{Value, json};
 
 use crate::eeprom::Look;
@@ -55,7 +55,7 @@ fn as_json(system: &System, status: &Status, eeprom: &Look) -> Value {
             "reason": reason,
         })
     });
-    let broken = match &system.selector {
+    let broken = match &system.environment.found.selector {
         Selector::Broken(why) => Some(why),
         Selector::Set { .. } => None,
     };
@@ -65,16 +65,19 @@ fn as_json(system: &System, status: &Status, eeprom: &Look) -> Value {
         "booted": letter(status.booted),
         "trial": status.trial,
         "armed": status.armed,
+        "selector": system.environment.found.loader.as_str(),
         "selector_problem": broken,
+        "other_selector": other_selector(system),
         "slots": { "a": slot(Slot::A), "b": slot(Slot::B) },
         "attempt": attempt,
-        "tryboot_by": way(&system.flag.way()),
+        "tryboot_by": way(&system.environment.way()),
         "firmware": {
             "build_timestamp": firmware::build_timestamp(&system.root),
             "build_date": firmware::build_timestamp(&system.root).map(machine::date),
             "version": system.root.text("proc/device-tree/chosen/bootloader/version"),
             "rsts": system.root.tree_number("chosen/bootloader/rsts"),
-            "knows_tryboot_a_b": system.firmware.iter().all(std::result::Result::is_ok),
+            "knows_tryboot_a_b": (system.environment.found.loader == Loader::Tryboot)
+                .then(|| system.firmware.iter().all(std::result::Result::is_ok)),
         },
         "watchdog": watchdog(&system.root),
         "data": data(&system.root),
@@ -85,10 +88,22 @@ fn as_json(system: &System, status: &Status, eeprom: &Look) -> Value {
     })
 }
 
+/// What the selector says of the kind of machine that this is not.
+fn other_selector(system: &System) -> Value {
+    let found = &system.environment.found;
+    let (default, problem) = match &found.other {
+        None => return Value::Null,
+        Some(Selector::Set { default, .. }) => (Some(default.as_str()), None),
+        Some(Selector::Broken(why)) => (None, Some(why)),
+    };
+    json!({ "selector": found.loader.other().as_str(), "default": default, "problem": problem })
+}
+
 fn way(way: &Way) -> &'static str {
     match way {
         Way::Mailbox => "mailbox",
         Way::Reboot => "reboot",
+        Way::Grubenv => "grubenv",
         Way::Unknown(_) => "unknown",
     }
 }
@@ -136,7 +151,7 @@ fn as_text(system: &System, status: &Status, eeprom: &Look) -> String {
             let _ = writeln!(text, "        {}", is.join(", "));
         }
     }
-    if let Selector::Broken(why) = &system.selector {
+    if let Selector::Broken(why) = &system.environment.found.selector {
         let _ = writeln!(text, "selector: {why}");
     }
     if let Some(attempt) = &status.attempt {
@@ -148,9 +163,10 @@ fn as_text(system: &System, status: &Status, eeprom: &Look) -> String {
             attempt.outcome.sentence()
         );
     }
-    let _ = match system.flag.way() {
+    let _ = match system.environment.way() {
         Way::Mailbox => writeln!(text, "tryboot: by /dev/vcio"),
         Way::Reboot => writeln!(text, "tryboot: by the reboot's argument"),
+        Way::Grubenv => writeln!(text, "trial: by GRUB, with grubenv"),
         Way::Unknown(why) => writeln!(text, "tryboot: {why}"),
     };
     if let Some(why) = system.firmware.iter().find_map(|knows| knows.as_ref().err()) {

@@ -38,10 +38,10 @@ pub(crate) struct Slotted {
     pub(crate) verified: std::result::Result<(), String>,
 }
 
-/// Looks at a slot and its revision.
-pub(crate) fn look(root: &Root, disk: &Disk, slot: Slot, depth: Depth) -> Slotted {
+/// Looks at a slot and its revision; `grub`: it has to boot with that.
+pub(crate) fn look(root: &Root, disk: &Disk, slot: Slot, depth: Depth, grub: bool) -> Slotted {
     match disk.slot(slot).open() {
-        Ok(area) => look_at(root, &area, slot, |_| depth),
+        Ok(area) => look_at(root, &area, slot, |_| depth, grub),
         Err(why) => Slotted { revision: None, manifest: None, verified: Err(why.to_string()) },
     }
 }
@@ -52,9 +52,15 @@ pub(crate) fn look_at(
     area: &Area,
     slot: Slot,
     depth: impl Fn(&str) -> Depth,
+    grub: bool,
 ) -> Slotted {
     let mut found = Slotted { revision: None, manifest: None, verified: Ok(()) };
-    found.verified = check(root, area, slot, depth, &mut found).map_err(|why| why.to_string());
+    let boot = depth(manifest::BOOT);
+    let mut checked = check(root, area, slot, depth, &mut found);
+    if let Some(revision) = found.revision.as_deref().filter(|_| grub && boot == Depth::Hashed) {
+        checked = checked.and_then(|()| preflight::grub(area, revision));
+    }
+    found.verified = checked.map_err(|why| why.to_string());
     found
 }
 

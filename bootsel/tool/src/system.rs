@@ -1,45 +1,49 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The facts, read once, and the acts that follow from them.
 
-use bootsel::state::{Act, Command, Facts, Selector, SlotFacts, Status, decide};
+use bootsel::state::{Act, Command, Facts, Loader, Selector, SlotFacts, Status, decide};
 use bootsel::{Slot, log};
 
 use crate::disk::{Disk, number};
 use crate::error::{Error, Result};
-use crate::flag::Flag;
 use crate::journal::Journal;
 use crate::root::Root;
+use crate::selector::Environment;
 use crate::slot::{Depth, Slotted, look};
-use crate::{firmware, machine, say, selector, this_boot};
+use crate::{firmware, machine, say, this_boot};
 
 /// Everything that was found out.
 #[derive(Debug)]
 pub(crate) struct System {
     pub(crate) root: Root,
     pub(crate) disk: Disk,
-    pub(crate) selector: Selector,
+    pub(crate) environment: Environment,
     pub(crate) booted: Option<Slot>,
     pub(crate) tryboot: Option<bool>,
     pub(crate) boot_id: String,
     pub(crate) slots: [Slotted; 2],
     pub(crate) journal: Journal,
-    pub(crate) flag: Flag,
-    /// With the files of slot a, and of slot b.
+    /// Whether trials are known, with the files of slot a, and of slot b.
     pub(crate) firmware: [std::result::Result<(), String>; 2],
 }
 
 impl System {
     pub(crate) fn look(root: &Root, disk: Disk, depth: impl Fn(Slot) -> Depth) -> Self {
         let both = [Slot::A, Slot::B];
+        let environment = Environment::look(root, &disk);
+        let grub = environment.found.has_grub();
+        let knows = |slot| match environment.found.loader {
+            Loader::Tryboot => firmware::knows_tryboot(root, &disk, slot),
+            Loader::Grub => environment.grub_knows_trials(),
+        };
         Self {
-            selector: selector::read(&disk),
+            firmware: both.map(knows),
             booted: this_boot::booted(root),
             tryboot: this_boot::tryboot(root),
             boot_id: this_boot::boot_id(root),
-            slots: both.map(|slot| look(root, &disk, slot, depth(slot))),
+            slots: both.map(|slot| look(root, &disk, slot, depth(slot), grub)),
             journal: Journal::read(root),
-            flag: Flag::new(root),
-            firmware: both.map(|slot| firmware::knows_tryboot(root, &disk, slot)),
+            environment,
             root: root.clone(),
             disk,
         }
@@ -57,12 +61,16 @@ impl System {
         let mut firmware = [Slot::A, Slot::B].into_iter().zip(&self.firmware);
         let firmware = firmware.find(|(slot, knows)| counts(*slot) && knows.is_err());
         let firmware = firmware.map_or(&Ok(()), |(_, knows)| knows);
-        let way = &self.flag.way();
+        let way = &self.environment.way();
+        let found = &self.environment.found;
         decision(&Facts {
-            selector: &self.selector,
+            loader: found.loader,
+            selector: &found.selector,
+            other: found.other.as_ref(),
             booted: self.booted,
             tryboot: self.tryboot,
-            flag: self.flag.is_set(),
+            flag: self.environment.is_armed(),
+            pending: found.pending.unwrap_or_default(),
             boot_id: &self.boot_id,
             slots: [a, b],
             log: &self.journal.records(),
@@ -100,6 +108,7 @@ impl System {
                 "the firmware says that it booted partition {told}, the command line is that of slot {booted}"
             ));
         }
+        warnings.extend(self.other_problem());
         if !self.journal.is_whole() {
             warnings.push(
                 "the log cannot be read, or not written: pivot/log/init.log on DATA".to_owned(),
@@ -118,28 +127,52 @@ impl System {
         warnings
     }
 
+    /// What the selector of the other kind of machine says, if it does not fit.
+    fn other_problem(&self) -> Option<String> {
+        let found = &self.environment.found;
+        let file = found.loader.other().selector();
+        match (&found.selector, found.other.as_ref()?) {
+            (_, Selector::Broken(why)) => Some(format!("{why}; `bootsel repair` writes it anew")),
+            (Selector::Set { default, .. }, Selector::Set { default: other, .. })
+                if default != other =>
+            {
+                Some(format!(
+                    "{file} names slot {other}, {} slot {default}: `bootsel commit` in slot {default} makes them the same",
+                    found.loader.selector()
+                ))
+            }
+            _ => None,
+        }
+    }
+
     /// Does one thing of a plan, all but [`Act::Write`].
     pub(crate) fn act(&mut self, act: Act, reboot: bool) -> Result<()> {
         match act {
             Act::Log(event, slot) => self.record(event, slot, ""),
             Act::Select { default, .. } => {
-                selector::write(&self.disk, default)?;
+                self.environment.select(self.environment.found.loader, default)?;
                 say(&format!(
                     "slot {default} is the default now, slot {} the other one",
                     default.other()
                 ));
                 Ok(())
             }
+            Act::SelectOther { default, .. } => {
+                let loader = self.environment.found.loader.other();
+                self.environment.select(loader, default)?;
+                say(&format!("slot {default} is the default in {}, too", loader.selector()));
+                Ok(())
+            }
             Act::SetFlag => {
-                say(&self.flag.set()?);
-                if !reboot && self.flag.is_set() != Some(true) {
+                say(&self.environment.arm()?);
+                if !reboot && self.environment.is_armed() != Some(true) {
                     return Err(Error::Failed("the tryboot flag does not stay set".to_owned()));
                 }
                 Ok(())
             }
-            Act::ClearFlag => self.flag.clear(),
+            Act::ClearFlag => self.environment.disarm(),
             Act::Reboot if reboot => {
-                say(self.flag.reboot()?);
+                say(self.environment.reboot()?);
                 Ok(())
             }
             Act::Reboot => {

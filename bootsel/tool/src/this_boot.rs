@@ -16,7 +16,8 @@ use crate::disk::Disk;
 use crate::error::{Error, Result, failed};
 use crate::journal::Journal;
 use crate::root::{Root, word};
-use crate::{machine, say, selector};
+use crate::selector::{Found, is_efi};
+use crate::{machine, say};
 
 /// The command line's and the device tree's word, the log's, and the selector's.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct ThisBoot {
     pub(crate) booted: Option<Slot>,
     /// See [`state::Facts::tryboot`].
     pub(crate) tryboot: Option<bool>,
+    /// See [`state::Facts::pending`].
+    pending: bool,
     pub(crate) boot_id: String,
     pub(crate) revision: String,
     pub(crate) journal: Journal,
@@ -35,12 +38,13 @@ pub(crate) fn booted(root: &Root) -> Option<Slot> {
     word(&root.cmdline(), "pivot.slot")?.parse().ok()
 }
 
-/// Whether this was started as a trial: the command line's word, as of a boot loader that passes it, or the firmware's.
+/// Whether this was started as a trial: the command line's word, as of GRUB, which passes it in a trial and never else,
+/// or the firmware's.
 pub(crate) fn tryboot(root: &Root) -> Option<bool> {
     let asked =
         word(&root.cmdline(), "pivot.trial").map(|value| ["", "1", "yes", "on"].contains(&value));
     let told = root.tree_number("chosen/bootloader/tryboot").map(|value| value != 0);
-    asked.filter(|asked| *asked).or(told)
+    asked.filter(|asked| *asked).or(told).or_else(|| is_efi(root).then_some(false))
 }
 
 /// Which boot this is.
@@ -54,14 +58,16 @@ impl ThisBoot {
     }
 
     pub(crate) fn on(root: &Root, disk: Option<&Disk>) -> Self {
-        let default = match disk.map(selector::read) {
-            Some(Selector::Set { default, .. }) => Some(default),
+        let found = disk.map(|disk| Found::read(root, disk));
+        let default = match found.as_ref().map(|found| &found.selector) {
+            Some(Selector::Set { default, .. }) => Some(*default),
             Some(Selector::Broken(_)) | None => None,
         };
         Self {
             default,
             booted: booted(root),
             tryboot: tryboot(root),
+            pending: found.and_then(|found| found.pending).unwrap_or_default(),
             boot_id: boot_id(root),
             revision: word(&root.cmdline(), "pivot.revision").unwrap_or_default().to_owned(),
             journal: Journal::read(root),
@@ -74,6 +80,7 @@ impl ThisBoot {
             default: self.default,
             booted: self.booted,
             tryboot: self.tryboot,
+            pending: self.pending,
             boot_id: &self.boot_id,
             log: &self.journal.records(),
         })

@@ -42,7 +42,8 @@ impl Build<'_> {
         }
         .make(data.path(), bytes)?;
         let hidden = u32::try_from(layout.partitions[0].0 / crate::fat::SECTOR)?;
-        let bootsel = slot::bootsel(config, &self.identity, hidden, &self.pi)?;
+        let bootsel =
+            slot::bootsel(config, &self.identity, hidden, &self.pi, self.loader.as_ref())?;
         let disk = Disk {
             table: config.disk.table,
             identity: &self.identity,

@@ -18,6 +18,7 @@ use crate::root::{self, Added, Source as Root};
 use crate::rpi;
 use crate::slot::Names;
 use crate::squashfs::{self, Codec};
+use crate::uefi::{self, Loader};
 
 /// A kernel that was looked at.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct Looked<'a> {
     pub(super) codec: Codec,
     source: Source,
     file: Option<KernelFile>,
+    /// Whether it is the one that GRUB starts.
+    uefi: bool,
 }
 
 /// One kernel, ready to be written.
@@ -39,6 +42,8 @@ pub(super) struct Planned {
     pub(super) file: Option<KernelFile>,
     /// As it lies in the slot.
     pub(super) image: Vec<u8>,
+    /// The file that GRUB starts, where it starts this one: the same, or that and its content.
+    pub(super) uefi: Option<(String, Option<Vec<u8>>)>,
     /// The archive of its early modules.
     pub(super) early: Vec<u8>,
 }
@@ -86,7 +91,11 @@ pub(super) fn look(config: &Config) -> Result<Vec<Looked<'_>>> {
         let codec = squashfs::choose(&format!("modules of {release}"), section.compression, &read)?;
         kernel::reads_archive(release, &look.config, config.initramfs.compression)?;
         let file = config.rpi.is_some().then(|| rpi::file(&look, section.file)).transpose()?;
-        out.push(Looked { section, look, codec, source, file });
+        out.push(Looked { section, look, codec, source, file, uefi: false });
+    }
+    if config.uefi.is_some() {
+        let kinds: Vec<_> = out.iter().map(|one| one.look.kind).collect();
+        out[uefi::first(&kinds)?].uefi = true;
     }
     let files: Vec<_> =
         out.iter().filter_map(|one| Some((one.file?, one.look.release.as_str()))).collect();
@@ -110,6 +119,7 @@ impl Looked<'_> {
         self,
         config: &Config,
         index: usize,
+        loader: Option<&Loader>,
         cache: &Cache,
         progress: Progress,
     ) -> Result<Planned> {
@@ -124,19 +134,26 @@ impl Looked<'_> {
         let lines = kernel.early(&self.section.machines, &self.section.early)?;
         let archive = early::archive(&kernel.modules.join(release), release, &lines)?;
         let early = compress::archive(config.initramfs.compression, &archive.to_bytes())?;
-        let (names, image) = match self.file {
+        let read = || {
+            std::fs::read(&kernel.vmlinuz)
+                .with_context(|| format!("cannot read {}", kernel.vmlinuz.display()))
+        };
+        let loader = loader.filter(|_| self.uefi);
+        let efi = loader.map(|loader| loader.kernel(release, read()?)).transpose()?;
+        let (names, image, uefi) = match self.file {
             Some(file) => {
                 let [name, early] = [file.name(), file.early()].map(str::to_owned);
                 let names = Names { release: release.to_owned(), kernel: name, early };
-                (names, rpi::packed(&kernel, self.look.kind, cache)?)
+                let own = efi.map(|image| (uefi::KERNEL.to_owned(), Some(image)));
+                (names, rpi::packed(&kernel, self.look.kind, cache)?, own)
             }
             None => {
-                let image = std::fs::read(&kernel.vmlinuz)
-                    .with_context(|| format!("cannot read {}", kernel.vmlinuz.display()))?;
-                (Names::numbered(release, index), image)
+                let names = Names::numbered(release, index);
+                let same = efi.is_some().then(|| (names.kernel.clone(), None));
+                (names, efi.map_or_else(read, Ok)?, same)
             }
         };
-        Ok(Planned { codec: self.codec, file: self.file, kernel, names, image, early })
+        Ok(Planned { codec: self.codec, file: self.file, kernel, names, image, uefi, early })
     }
 }
 

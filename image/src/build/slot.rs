@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use bootsel::autoboot::{self, Autoboot};
+use bootsel::grubenv;
 use rpifw::partition::{BOOTCODE, CONFIG};
 
 use super::plan::Planned;
@@ -15,6 +16,7 @@ use crate::identity::Identity;
 use crate::progress::{Progress, size};
 use crate::rpi::{check, config_txt, dtb, eeprom::Eeprom, firmware::Firmware};
 use crate::slot;
+use crate::uefi::Loader;
 
 /// Partitions of slot a and slot b.
 const SLOTS: [u8; 2] = [2, 3];
@@ -49,6 +51,12 @@ pub(super) fn slot(
     for kernel in kernels {
         files.push((kernel.names.kernel.clone(), Content::Bytes(kernel.image.clone())));
         files.push((kernel.names.early.clone(), Content::Bytes(kernel.early.clone())));
+        if let (Some(section), Some((name, own))) = (&config.uefi, &kernel.uefi) {
+            let own = own.clone().map(|image| (name.clone(), Content::Bytes(image)));
+            files.extend(own);
+            let text = slot::for_grub(name, &kernel.names.early, cmdline, &section.cmdline)?;
+            files.push((grubenv::SCRIPT.to_owned(), text));
+        }
     }
     if config.rpi.is_some() {
         files.extend(firmware.iter().flat_map(|firmware| firmware.files.iter().cloned()));
@@ -108,6 +116,7 @@ pub(super) fn bootsel(
     identity: &Identity,
     hidden: u32,
     pi: &Pi,
+    loader: Option<&Loader>,
 ) -> Result<Volume> {
     let mut files = Vec::new();
     if config.rpi.is_some() {
@@ -121,6 +130,7 @@ pub(super) fn bootsel(
         // with these the first block of the directory has room for three entries more
         files.extend(pi.eeprom.as_ref().map(Eeprom::files).transpose()?.into_iter().flatten());
     }
+    files.extend(loader.map(Loader::files).into_iter().flatten());
     Ok(Volume {
         label: NAMES[0].to_owned(),
         id: identity.volumes[0],
@@ -137,11 +147,12 @@ pub(super) fn check(
     identity: &Identity,
     slot: &Volume,
     pi: &Pi,
+    loader: Option<&Loader>,
     progress: Progress,
 ) -> Result<Vec<&'static str>> {
-    let Some(section) = &config.rpi else { return Ok(Vec::new()) };
-    let bootsel = bootsel(config, identity, 0, pi)?;
+    let bootsel = bootsel(config, identity, 0, pi, loader)?;
     bootsel.plan().context("what belongs on partition 1 does not fit into disk.bootsel_size")?;
+    let Some(section) = &config.rpi else { return Ok(Vec::new()) };
     let boards = check::boot(section, &bootsel, slot)?;
     progress.note(&format!("boards that find all that they load: {}", boards.boot.join(" ")));
     if !boards.stop.is_empty() {

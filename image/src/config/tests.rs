@@ -92,9 +92,15 @@ fn file_is_named() {
 
 #[test]
 fn the_examples_are_valid() {
-    for (file, name) in [("example.toml", "demo"), ("rpi.toml", "rpi")] {
+    for (file, name, rpi, uefi) in [
+        ("example.toml", "demo", false, false),
+        ("rpi.toml", "rpi", true, false),
+        ("arm64.toml", "arm64", false, true),
+        ("universal.toml", "universal", true, true),
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file);
         let config = Config::read(&path).unwrap();
-        assert_eq!((config.name.as_str(), config.rpi.is_some()), (name, name == "rpi"));
+        assert_eq!(config.name, name);
+        assert_eq!((config.rpi.is_some(), config.uefi.is_some()), (rpi, uefi), "{name}");
     }
 }

@@ -6,13 +6,14 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use bootsel::manifest;
 use bootsel::ptable::{gpt, mbr};
-use bootsel::{autoboot, manifest};
 use rpifw::partition::{BOOTCODE, CONFIG};
 use serde::Serialize;
 
 use super::Listing;
-use crate::eeprom::{self, Shipped};
+use super::selector::{self, Autoboot, Grub};
+use crate::eeprom::Shipped;
 use crate::ext4;
 use crate::fat::{
     SECTOR,
@@ -21,12 +22,10 @@ use crate::fat::{
 use crate::rpi::firmware::IN_SLOT;
 use crate::slot;
 use crate::tree::hex;
+use crate::uefi;
 
 /// Text files of a slot are shorter.
-const TEXT: u64 = 64 << 10;
-/// An image of a Pi 5 is the largest file for the EEPROM, and one that is longer is none.
-const EEPROM: u64 = (2 << 20) + 1;
-
+pub(super) const TEXT: u64 = 64 << 10;
 /// A disk.
 #[derive(Debug, Serialize)]
 pub struct Disk {
@@ -40,21 +39,12 @@ pub struct Disk {
     pub partitions: Vec<Partition>,
     /// What autoboot.txt on partition 1 says; none where there is none.
     pub autoboot: Option<Autoboot>,
+    /// What grubenv on partition 1 says; none where there is none.
+    pub grub: Option<Grub>,
     /// What partition 1 has for the EEPROM of a Pi 4 and 5.
     pub eeprom: Vec<Shipped>,
     /// What is wrong with the partition table.
     pub problems: Vec<String>,
-}
-
-/// What a Raspberry Pi's autoboot.txt decides.
-#[derive(Debug, Serialize)]
-pub struct Autoboot {
-    /// The partition that boots; 0: the first that can be booted.
-    pub default: u8,
-    /// The partition that a trial boots.
-    pub trial: u8,
-    /// What is wrong with it.
-    pub problem: Option<String>,
 }
 
 /// A partition.
@@ -133,13 +123,14 @@ pub(super) fn read(path: &Path, file: &File, head: &[u8]) -> Result<Option<Disk>
         bytes,
         partitions: vec![],
         autoboot: None,
+        grub: None,
         eeprom: vec![],
         problems: vec![],
     };
     if mbr::is_protective(head) {
         disk.table = "gpt";
         read_gpt(path, file, &mut disk)?;
-        read_autoboot(file, &mut disk)?;
+        read_first(file, &mut disk)?;
         return Ok(Some(disk));
     }
     let signature = mbr::disk_signature(head).unwrap_or(0);
@@ -156,30 +147,21 @@ pub(super) fn read(path: &Path, file: &File, head: &[u8]) -> Result<Option<Disk>
             content: content(path, file, start)?,
         });
     }
-    read_autoboot(file, &mut disk)?;
+    read_first(file, &mut disk)?;
     Ok((!disk.partitions.is_empty()).then_some(disk))
 }
 
-/// Reads autoboot.txt, and says of slots up to a Pi 3 that bootcode.bin on partition 1 is not there.
-fn read_autoboot(file: &File, disk: &mut Disk) -> Result<()> {
+/// Reads autoboot.txt and grubenv, and says of slots up to a Pi 3 that bootcode.bin on partition 1 is not there.
+fn read_first(file: &File, disk: &mut Disk) -> Result<()> {
     let Some(first) = disk.partitions.iter().find(|partition| partition.number == 1) else {
         return Ok(());
     };
     let Ok(reader) = Reader::open(file, first.start) else { return Ok(()) };
     let files = reader.files()?;
     let find = |name: &str| files.iter().find(|file| file.path.eq_ignore_ascii_case(name));
-    if let Some(found) = find(autoboot::NAME) {
-        disk.autoboot = Some(match autoboot::Autoboot::parse(&reader.read(found, TEXT)?) {
-            Ok(read) => {
-                let (default, trial) = (read.target(false), read.target(true));
-                let problem =
-                    (default == trial).then(|| "a trial would be no other slot".to_owned());
-                Autoboot { default, trial, problem }
-            }
-            Err(error) => Autoboot { default: 0, trial: 0, problem: Some(error.to_string()) },
-        });
-    }
-    disk.eeprom = shipped(&reader, find);
+    disk.autoboot = selector::autoboot(&reader, find)?;
+    disk.eeprom = selector::shipped(&reader, find);
+    disk.grub = selector::grub(&reader, find);
     if find(BOOTCODE).is_none() {
         for partition in &mut disk.partitions {
             if let Content::Fat(volume) = &mut partition.content
@@ -191,14 +173,6 @@ fn read_autoboot(file: &File, disk: &mut Disk) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn shipped<'a>(reader: &Reader<'_>, find: impl Fn(&str) -> Option<&'a Found>) -> Vec<Shipped> {
-    let read = |name: &str| {
-        let bytes = find(name).map(|found| reader.read(found, EEPROM));
-        bytes.transpose().map_err(|error| format!("{error:#}"))
-    };
-    eeprom::find(read).into_iter().map(|(_, shipped)| shipped).collect()
 }
 
 fn read_gpt(path: &Path, file: &File, disk: &mut Disk) -> Result<()> {
@@ -333,7 +307,7 @@ pub(crate) fn list(path: &Path, start: u64, directory: &str) -> Result<Vec<(Stri
 /// The words for a type of partition.
 pub(super) fn type_name(type_: &str) -> &str {
     match type_ {
-        "c12a7328-f81f-11d2-ba4b-00a0c93ec93b" => "EFI system",
+        uefi::ESP => "EFI system",
         "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7" => "basic data",
         "0fc63daf-8483-4772-8e79-3d69d8477de4" | "83" => "Linux",
         "0c" => "FAT32",

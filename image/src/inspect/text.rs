@@ -5,6 +5,7 @@ use std::fmt::{Display, Formatter, Result};
 
 use super::archive::{Initramfs, Part};
 use super::disk::{Content, Data, Disk, Partition, Volume, type_name};
+use super::selector::Grub;
 use super::{Listing, Program, Report, Squashfs};
 use crate::progress::size;
 
@@ -35,6 +36,9 @@ impl Display for Disk {
                 writeln!(f, "  PROBLEM: autoboot.txt: {problem}")?;
             }
         }
+        if let Some(grub) = &self.grub {
+            grub.fmt(f)?;
+        }
         for shipped in &self.eeprom {
             writeln!(f, "  bootloader for the eeprom: {shipped}")?;
             for (name, what) in &shipped.problems {
@@ -42,6 +46,19 @@ impl Display for Disk {
             }
         }
         self.partitions.iter().try_for_each(|partition| partition.fmt(f))
+    }
+}
+
+impl Display for Grub {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let version = self.version.as_deref().unwrap_or("of unknown version");
+        let shim = if self.shim { ", started by shim" } else { "" };
+        writeln!(f, "  GRUB {version}{shim}")?;
+        if let Some(default) = &self.default {
+            let trial = self.trial.as_ref().map(|slot| format!(", slot {slot} once before that"));
+            writeln!(f, "  grubenv: slot {default} boots{}", trial.unwrap_or_default())?;
+        }
+        self.problem.iter().try_for_each(|problem| writeln!(f, "  PROBLEM: {problem}"))
     }
 }
 

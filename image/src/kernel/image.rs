@@ -5,6 +5,8 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
+use crate::uefi::pe::Program;
+
 /// First bytes of a gzip file.
 const GZIP: &[u8] = &[0x1f, 0x8b, 8];
 /// kernel: Documentation/arch/arm64/booting.rst
@@ -28,6 +30,8 @@ pub enum Kind {
         /// Whether it is packed with gzip.
         packed: bool,
     },
+    /// A 64-bit kernel that unpacks itself, which only UEFI starts (kernel: `CONFIG_EFI_ZBOOT`).
+    Zboot,
     /// A 32-bit kernel, a zImage: it unpacks itself.
     Arm,
 }
@@ -50,6 +54,9 @@ impl Kind {
             // bits 1 and 2 of the flags
             let page = [0, 4, 16, 64][(word(ARM64_FLAGS_AT)? >> 1 & 3) as usize];
             return Some(Self::Arm64 { page, packed });
+        }
+        if Program::of(head).is_some_and(|program| program.zboot) {
+            return Some(Self::Zboot);
         }
         (word(ZIMAGE_MAGIC_AT) == Some(ZIMAGE_MAGIC)).then_some(Self::Arm)
     }

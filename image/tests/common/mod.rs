@@ -190,6 +190,26 @@ pub(crate) fn elf() -> Vec<u8> {
     out
 }
 
+/// The headers of a UEFI program for 64-bit Arm, and what follows.
+pub(crate) fn efi(signed: bool, tail: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; 0x200];
+    let parts: [(usize, &[u8]); 7] = [
+        (0, b"MZ"),
+        (0x3c, &[0x40]),
+        (0x40, b"PE\0\0\x64\xaa"),
+        (0x58, &[0x0b, 2]),
+        // subsystem, number of directories, length of the certificates
+        (0x58 + 68, &[10]),
+        (0x58 + 108, &[16]),
+        (0x58 + 112 + 36, &[u8::from(signed)]),
+    ];
+    for (at, bytes) in parts {
+        out[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    out.extend(tail);
+    out
+}
+
 /// The least that depmod takes for a module: an ELF file with a section .modinfo.
 pub(crate) fn module(modinfo: &[&str]) -> Vec<u8> {
     let info: Vec<u8> = modinfo.iter().flat_map(|text| [text.as_bytes(), &[0]].concat()).collect();

@@ -13,6 +13,8 @@ use ::image::progress::Progress;
 use ::image::squashfs::{self, Codec, Options, Writer};
 use ::image::tree::Tree;
 
+use super::common::efi;
+
 const MIB: u64 = 1 << 20;
 /// MiB where each partition begins, and its length.
 const PLACES: [(u64, u64); 4] = [(1, 40), (41, 40), (81, 40), (121, 80)];
@@ -86,12 +88,18 @@ const CMDLINE: &str = "pivot.slot=_ pivot.data=PARTUUID=11223344-04 pivot.revisi
                        systemd.watchdog_sec=15 panic=5 systemd.gpt_auto=0 quiet\n";
 const AUTOBOOT: &str = "[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n";
 
+const GRUBENV: &str = "# GRUB Environment Block\npivot_default=a\npivot_trial=\n";
+const FRAGMENT: &str =
+    "# a slot\nset pivot_kernel=\"/vmlinuz\"\nset pivot_initrd=\"/initrd /early8.img\"\n";
+
 type Files = Vec<(String, Vec<u8>)>;
 
 /// An image that is still to be written.
 pub(crate) struct Image {
     pub(crate) gpt: bool,
     pub(crate) types: [u8; 4],
+    /// Of partition 1 on a GPT.
+    pub(crate) first_type: &'static str,
     pub(crate) bootsel: Files,
     pub(crate) slots: [Files; 2],
     pub(crate) letters: [&'static str; 2],
@@ -215,6 +223,7 @@ impl Image {
         let mut image = Self {
             gpt: false,
             types: [0x0c, 0x0c, 0x0c, 0x83],
+            first_type: "c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
             bootsel: bootsel.map(|(name, text)| (name.to_owned(), text.into())).to_vec(),
             slots: [slot.clone(), slot],
             letters: ["a", "b"],
@@ -242,7 +251,17 @@ impl Image {
         let mut image = Self::new();
         image.gpt = true;
         image.cmdline = image.cmdline.replace("quiet", "gpt quiet");
-        image.bootsel = vec![("EFI/BOOT/BOOTAA64.EFI".to_owned(), b"x".to_vec())];
+        let mut environment = GRUBENV.as_bytes().to_vec();
+        environment.resize(1024, b'#');
+        image.bootsel.clear();
+        image.bootsel_file("grub.cfg", ::image::uefi::SCRIPT_TEXT.as_bytes());
+        image.bootsel_file("grubenv", &environment);
+        image.bootsel_file("EFI/BOOT/BOOTAA64.EFI", &efi(true, b"GRUB"));
+        image.bootsel_file("EFI/debian/grub.cfg", b"source ($root)/grub.cfg\n");
+        let words = image.cmdline.trim_end().trim_start_matches("pivot.slot=_ ");
+        let fragment = format!("{FRAGMENT}set pivot_cmdline=\"{words} console=tty0\"\n");
+        image.both("grub.cfg", fragment.as_bytes());
+        image.both("vmlinuz", &efi(true, b"Linux version 6.12-v8 (x@y)\0"));
         for name in ["config.txt", "wide.txt", "start.elf", "start4.elf", "fixup.dat", "fixup4.dat"]
         {
             image.remove(name);

@@ -15,6 +15,7 @@ mod eeprom;
 mod image;
 mod revision;
 mod slot;
+mod uefi;
 
 use std::collections::BTreeSet;
 

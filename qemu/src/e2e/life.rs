@@ -29,6 +29,8 @@ pub(crate) struct Story {
     pub(crate) watchdog: bool,
     /// Whether it can keep its memory over a restart.
     pub(crate) memory: bool,
+    /// The reason of a trial that a reset ended, where nothing else is known of it.
+    pub(crate) was_reset: fn(&str) -> bool,
 }
 
 const FIRST_LINUX: (&str, &str) = ("6.12.", "-arm64");
@@ -40,6 +42,7 @@ const PI3: Story = Story {
     second_linux: ("6.1.0-", "-arm64"),
     watchdog: false,
     memory: false,
+    was_reset,
 };
 const PI5: Story = Story {
     board: "pi5",
@@ -47,6 +50,7 @@ const PI5: Story = Story {
     second_linux: ("6.12.", "-arm64-16k"),
     watchdog: true,
     memory: true,
+    was_reset,
 };
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -81,9 +85,9 @@ pub(crate) fn live_on<F: Firmware>(device: &mut Device<F>, story: &Story) -> Res
         start.worked(&format!("{BOOTSEL} install"), 0)?;
         start.seen().says(restarts::<F>())
     })?;
-    panics(device, &b2, story.memory)?;
+    panics(device, &b2, story)?;
     if story.watchdog {
-        hangs(device, &b2)?;
+        hangs(device, &b2, story)?;
     }
     is_not_committed_in_time(device, &b2)?;
     lacks_modules(device, &b2)?;
@@ -149,7 +153,11 @@ fn second_is_kept<F: Firmware>(device: &mut Device<F>, b2: &Expected) -> Result<
 }
 
 /// The device is back on what it was on, and knows why; it tries once more.
-fn is_back<F: Firmware>(device: &mut Device<F>, b2: &Expected, reason: fn(&str) -> bool) -> Result<()> {
+fn is_back<F: Firmware>(
+    device: &mut Device<F>,
+    b2: &Expected,
+    reason: fn(&str) -> bool,
+) -> Result<()> {
     is_back_with(device, "", b2, reason)
 }
 
@@ -171,7 +179,8 @@ fn is_back_with<F: Firmware>(
 const PANIC: &str = "Kernel panic - not syncing: sysrq triggered crash";
 
 /// Where memory survives the restart, the kernel's last words say why, and are kept.
-fn panics(device: &mut Device<impl Firmware>, b2: &Expected, memory: bool) -> Result<()> {
+fn panics(device: &mut Device<impl Firmware>, b2: &Expected, story: &Story) -> Result<()> {
+    let memory = story.memory;
     device.standin.keep_memory(memory)?;
     let ramoops = if memory { "pivot.modules=ramoops" } else { "" };
     device.boot(&format!("{} witness.panic {ramoops}", looks()), |start| {
@@ -181,7 +190,7 @@ fn panics(device: &mut Device<impl Firmware>, b2: &Expected, memory: bool) -> Re
         start.seen().ended_by("guest-reset")
     })?;
     if !memory {
-        return is_back(device, b2, was_reset);
+        return is_back(device, b2, story.was_reset);
     }
     is_back_with(device, ramoops, b2, |reason| reason.starts_with(PANIC))?;
     device.standin.keep_memory(false)?;
@@ -191,13 +200,13 @@ fn panics(device: &mut Device<impl Firmware>, b2: &Expected, memory: bool) -> Re
     Ok(())
 }
 
-fn hangs(device: &mut Device<impl Firmware>, b2: &Expected) -> Result<()> {
+fn hangs(device: &mut Device<impl Firmware>, b2: &Expected, story: &Story) -> Result<()> {
     let words = format!("witness.read={IDENTITY} witness.hang");
     device.boot(&words, |start| {
         start.is(&A3_ON_TRIAL)?;
         watchdog_reset(&start.seen())
     })?;
-    is_back(device, b2, was_reset)
+    is_back(device, b2, story.was_reset)
 }
 
 /// On these boards a panic and the watchdog look alike where the kernel's last words are not kept: the machine was

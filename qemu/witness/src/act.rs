@@ -28,8 +28,12 @@ impl Words {
     pub(crate) fn read() -> io::Result<Self> {
         let bytes = fs::read("/proc/cmdline")?;
         let tables = fs::read(SMBIOS).unwrap_or_default();
-        let added = tables.split(|byte| *byte == 0).filter(|text| text.starts_with(b"witness."));
-        let added: Vec<_> = added.map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+        let texts = tables.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        // the first string stands right behind the head of its structure
+        let ours = texts.filter_map(|text| {
+            text.find("witness.").and_then(|at| text.get(at..).map(str::to_owned))
+        });
+        let added: Vec<String> = ours.collect();
         let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
         Ok(Self { line, added: added.join(" ") })
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! What GRUB does with a block, one byte after the other, told apart from how [`super::Grubenv`] does it. Compared with
-//! grub-editenv 2.06 over 20,000 blocks.
+//! grub-editenv 2.06 over 15,000 blocks.
 
 use super::super::{BYTES, Grubenv, SECTOR};
 use crate::Slot;
@@ -59,7 +59,8 @@ pub(super) fn set(bytes: &[u8], name: &str, value: &str) -> Option<Vec<u8>> {
             new.resize(bytes.len().max(new.len()), b'#');
             return (new.len() == bytes.len()).then_some(new);
         }
-        at = line_end(at)? + 1;
+        let Some(line) = line_end(at) else { break };
+        at = line + 1;
     }
     let mut new = bytes[..end].to_vec();
     new.extend(is);

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Every order of events, over a small model of the firmware. What the model knows for certain is compared with
-//! what status makes of selector, flag and log.
+//! Every order of events, over a small model of what a Raspberry Pi's firmware and our script for GRUB do. What the model
+//! knows for certain is compared with what status makes of selector, flag and log.
 
+mod judge;
 mod world;
 
 use crate::{
     Slot,
     log::TRIAL_FAILED,
-    state::{Act, Command, decide},
+    state::{Act, Command, Loader, decide},
 };
 use proptest::prelude::*;
 use std::vec;
@@ -37,13 +38,18 @@ enum Event {
     Hang,
     /// A slot goes bad without anybody writing to it.
     Rot(Slot),
+    /// Partition 1 can be written by GRUB, or not.
+    Saves(bool),
+    /// The disk is put into a machine of the other kind.
+    Moved,
 }
 
 impl World {
     /// Does the first `most` acts of the command; whether that was not all.
     fn command(&mut self, command: Command, most: usize, reaches_init: bool) -> bool {
         let Ok(plan) = self.with(|facts| decide(facts, command)) else { return false };
-        if command == Command::Commit && !plan.is_empty() {
+        let selects = |act: &Act| matches!(act, Act::Select { .. });
+        if command == Command::Commit && plan.iter().any(selects) {
             assert!(self.in_trial(), "committed what is no trial");
         }
         for act in plan.iter().take(most) {
@@ -62,19 +68,19 @@ impl World {
         match event {
             Event::Cut(command, most) => {
                 if self.command(command, most, true) {
-                    self.flag = false;
+                    self.power_off();
                     self.boot(true);
                 }
             }
             // what the tool could not finish cannot be told from the outside where the flag cannot be read
-            Event::Killed(command, most) if self.reads => {
+            Event::Killed(command, most) if self.is_read() => {
                 self.command(command, most, true);
             }
             Event::Whole(command, reaches_init) => {
                 self.command(command, usize::MAX, reaches_init);
             }
             Event::PowerCut => {
-                self.flag = false;
+                self.power_off();
                 self.boot(true);
             }
             Event::Reboot => self.boot(true),
@@ -90,7 +96,9 @@ impl World {
                 self.log.last_mut().unwrap().message = OVERDUE.into();
                 self.truth.overdue = true;
                 self.check_status();
-                self.flag &= !cut;
+                if cut {
+                    self.power_off();
+                }
                 self.boot(true);
             }
             Event::Fallback => {
@@ -103,7 +111,13 @@ impl World {
             Event::Rot(slot) if self.tells && self.boots(slot.other()) => {
                 self.contents[index(slot)].rotten = true;
             }
-            Event::Killed(..) | Event::TrialFails | Event::Rot(_) => {}
+            Event::Saves(can) => self.saves = can,
+            Event::Moved if self.both => {
+                self.power_off();
+                self.loader = self.loader.other();
+                self.boot(true);
+            }
+            Event::Killed(..) | Event::TrialFails | Event::Rot(_) | Event::Moved => {}
         }
     }
 }
@@ -134,18 +148,23 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Panic),
         1 => Just(Event::Hang),
         1 => slot.prop_map(Event::Rot),
+        1 => prop::bool::weighted(0.7).prop_map(Event::Saves),
+        1 => Just(Event::Moved),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6000, ..ProptestConfig::default() })]
     #[test]
     fn every_order(
+        grub: bool,
+        both: bool,
         tells: bool,
         reads: bool,
         events in prop::collection::vec(event(), 1..40),
     ) {
-        let mut world = World::new(tells, reads);
+        let loader = if grub { Loader::Grub } else { Loader::Tryboot };
+        let mut world = World::new(loader, both, tells, reads);
         for event in events {
             world.happen(event);
             world.check_status();

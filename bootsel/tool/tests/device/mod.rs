@@ -9,6 +9,8 @@
     reason = "a test stops where something is wrong, and not every test needs everything"
 )]
 
+mod bundle;
+
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,8 @@ use bootsel::{Slot, fat};
 use image::fat::{Content, Kind, Volume};
 use minisign::KeyPair;
 use sha2::{Digest, Sha256};
+
+use bundle::member;
 
 const MIB: u64 = 1 << 20;
 /// Start and length of partitions 1 to 3.
@@ -55,6 +59,14 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
+/// What the slot says to GRUB.
+fn fragment(id: &str) -> String {
+    format!(
+        "set pivot_kernel=\"/kernel8.img\"\nset pivot_initrd=\"/initrd /early.img\"\n\
+         set pivot_cmdline=\"pivot.revision={id} panic=5\"\n"
+    )
+}
+
 /// A boot volume whose letter is not set, and where that is; without one of its files.
 fn boot_volume(id: &str, without: &str) -> (Vec<u8>, u64) {
     let bytes = |text: String| Content::Bytes(text.into_bytes());
@@ -72,6 +84,7 @@ fn boot_volume(id: &str, without: &str) -> (Vec<u8>, u64) {
                 bytes(format!("# list\n{RELEASE} kernel8.img initrd early.img\n")),
             ),
             ("kernel8.img".into(), bytes(format!("kernel of {id}").repeat(9999))),
+            ("grub.cfg".into(), bytes(fragment(id))),
             ("initrd".into(), bytes("initrd".into())),
             ("early.img".into(), bytes("early".into())),
             ("start.elf".into(), bytes("..\0tryboot\0..".into())),
@@ -325,25 +338,4 @@ fn walk(directory: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
             files.push((path.clone(), fs::read(&path).unwrap()));
         }
     }
-}
-
-/// A member of a ustar archive.
-fn member(out: &mut Vec<u8>, name: &str, bytes: &[u8]) {
-    let mut header = [0; 512];
-    let mut put =
-        |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
-    put(0, name);
-    put(100, "0000644\0");
-    put(108, "0000000\0");
-    put(116, "0000000\0");
-    put(124, &format!("{:011o}\0", bytes.len()));
-    put(136, "00000000000\0");
-    put(148, "        ");
-    put(156, "0");
-    put(257, "ustar\x0000");
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    out.extend(header);
-    out.extend(bytes);
-    out.resize(out.len().next_multiple_of(512), 0);
 }

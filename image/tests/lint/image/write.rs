@@ -51,7 +51,7 @@ impl Image {
             let guid = |n: usize| format!("{n:08}-1111-4111-8111-111111111111").parse().unwrap();
             let entry = |index: usize| gpt::Entry {
                 number: u32::try_from(index + 1).unwrap(),
-                type_guid: guid(99),
+                type_guid: if index == 0 { self.first_type.parse().unwrap() } else { guid(99) },
                 guid: guid(index + 1),
                 first: u64::from(sector(PLACES[index].0)),
                 last: u64::from(sector(PLACES[index].0 + PLACES[index].1)) - 1,

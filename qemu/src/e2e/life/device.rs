@@ -309,7 +309,7 @@ impl Start {
         let lines = self.outcome.console.lines().map(str::trim);
         let last = lines.filter_map(|line| line.rsplit_once("pivot: slot ")).next_back();
         let (_, chosen) = last.context("GRUB has not said what it chose")?;
-        let trial = if expected.trial { ", trial" } else { "" };
+        let trial = if expected.trial { " pivot.trial" } else { "" };
         let wanted = format!("{}{trial}", expected.slot);
         ensure!(chosen == wanted, "GRUB chose {chosen:?} and not {wanted:?}");
         Ok(())

@@ -7,12 +7,11 @@ use crate::{
     Slot,
     log::{Record, TRIAL},
     state::{
-        Act, Facts, Outcome, Selector, SlotFacts, Way,
+        Act, Facts, Loader, Selector, SlotFacts, Way,
         evidence::{self, Reset},
     },
 };
 use std::{
-    format,
     string::{String, ToString},
     vec::Vec,
 };
@@ -54,10 +53,22 @@ pub(super) enum Left {
     Watchdog,
 }
 
-#[derive(Debug)]
-pub(super) struct World {
+/// A selector, and whether the next boot is to be a trial: the firmware's flag, or the variable beside the default.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen {
     pub(super) default: Slot,
     pub(super) flag: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) loader: Loader,
+    /// Of tryboot and of GRUB.
+    pub(super) chosen: [Chosen; 2],
+    /// Whether the disk has both.
+    pub(super) both: bool,
+    /// Whether GRUB can save.
+    pub(super) saves: bool,
     pub(super) contents: [Content; 2],
     pub(super) booted: Slot,
     pub(super) tryboot: bool,
@@ -69,7 +80,7 @@ pub(super) struct World {
     pub(super) breaks: bool,
     /// That is why the other slot runs.
     pub(super) fell_back: bool,
-    /// Whether the firmware tells of the flag, and whether it can be read.
+    /// Whether a Raspberry Pi's firmware tells of the flag, and whether it can be read.
     pub(super) tells: bool,
     pub(super) reads: bool,
 }
@@ -79,11 +90,13 @@ pub(super) fn index(slot: Slot) -> usize {
 }
 
 impl World {
-    pub(super) fn new(tells: bool, reads: bool) -> Self {
+    pub(super) fn new(loader: Loader, both: bool, tells: bool, reads: bool) -> Self {
         let content = Content { revision: 1, whole: true, rotten: false, good: true };
         Self {
-            default: Slot::A,
-            flag: false,
+            loader,
+            chosen: [Chosen { default: Slot::A, flag: false }; 2],
+            both,
+            saves: true,
             contents: [content; 2],
             booted: Slot::A,
             tryboot: false,
@@ -98,13 +111,47 @@ impl World {
         }
     }
 
+    pub(super) fn of(&self, loader: Loader) -> &Chosen {
+        &self.chosen[usize::from(loader == Loader::Grub)]
+    }
+
+    fn change(&mut self, loader: Loader) -> &mut Chosen {
+        &mut self.chosen[usize::from(loader == Loader::Grub)]
+    }
+
+    pub(super) fn default(&self) -> Slot {
+        self.of(self.loader).default
+    }
+
+    pub(super) fn flag(&self) -> bool {
+        self.of(self.loader).flag
+    }
+
+    /// The firmware's flag is gone with the power, GRUB's variable is on the disk.
+    pub(super) fn power_off(&mut self) {
+        self.change(Loader::Tryboot).flag = false;
+    }
+
+    fn told(&self) -> bool {
+        self.tells || self.loader == Loader::Grub
+    }
+
+    /// In a selector that is there.
+    fn is_pending(&self) -> bool {
+        (self.both || self.loader == Loader::Grub) && self.of(Loader::Grub).flag
+    }
+
+    pub(super) fn is_read(&self) -> bool {
+        self.reads || self.loader == Loader::Grub
+    }
+
     pub(super) fn boots(&self, slot: Slot) -> bool {
         let content = self.contents[index(slot)];
         content.whole && !content.rotten
     }
 
     pub(super) fn in_trial(&self) -> bool {
-        self.tryboot && self.booted != self.default && !self.fell_back && !self.truth.left
+        self.tryboot && self.booted != self.default() && !self.fell_back && !self.truth.left
     }
 
     pub(super) fn with<T>(&self, look: impl FnOnce(&Facts<'_>) -> T) -> T {
@@ -113,11 +160,19 @@ impl World {
             verified: if self.boots(slot) { Ok(()) } else { Err("differs".into()) },
         });
         let log: Vec<_> = self.log.iter().map(borrowed).collect();
+        let set = |loader| {
+            let default = self.of(loader).default;
+            Selector::Set { default, trial: Some(default.other()) }
+        };
+        let other = self.both.then(|| set(self.loader.other()));
         look(&Facts {
-            selector: &Selector::Set { default: self.default, trial: Some(self.default.other()) },
+            loader: self.loader,
+            selector: &set(self.loader),
+            other: other.as_ref(),
             booted: Some(self.booted),
-            tryboot: self.tells.then_some(self.tryboot),
-            flag: self.reads.then_some(self.flag),
+            tryboot: self.told().then_some(self.tryboot),
+            flag: self.is_read().then_some(self.flag()),
+            pending: self.is_pending(),
             boot_id: &self.boot.to_string(),
             slots: [&slots[0], &slots[1]],
             log: &log,
@@ -156,31 +211,56 @@ impl World {
             }
             // between arming and the restart, or between the restart and init: nobody can tell
             let armed = self.truth.armed_in + 1 == self.boot && !self.in_trial();
+            let armed = armed && self.truth.slot == Some(finding.slot);
+            let armed = armed || self.is_blamed(finding.slot);
             self.truth.seen |= armed && finding.event != "returned" && !self.truth.cancelled;
             self.record(finding.event, finding.slot);
         }
+    }
+
+    /// GRUB left the trial armed, and the slot ran as what it fell back to, or a cut hid that the trial was called off:
+    /// what happened since may be said to be of the trial, as long as the log does not say that it is over.
+    fn is_blamed(&self, slot: Slot) -> bool {
+        let mut since = self.log.iter().rev().take_while(|record| record.event != "armed");
+        let ends = ["returned", "cancelled", "fallback"];
+        let over = since.any(|record| ends.contains(&record.event.as_str()));
+        let grub = self.both || self.loader == Loader::Grub;
+        grub && !over && self.truth.slot == Some(slot)
     }
 
     pub(super) fn boot(&mut self, reaches_init: bool) {
         self.boot_after(reaches_init, Left::Nothing);
     }
 
-    /// The firmware: the flag is cleared as it is read; what cannot be loaded is passed by.
+    /// What the loader starts, and whether as a trial. A Raspberry Pi's firmware clears the flag as it reads it, and passes
+    /// by what cannot be loaded. GRUB takes a trial only where it could save that it did, and starts what it falls back
+    /// to without the word for it.
+    fn load(&mut self) {
+        let Chosen { default, flag } = *self.of(self.loader);
+        let grub = self.loader == Loader::Grub;
+        let trial = flag && (self.saves || !grub);
+        if trial || !grub {
+            self.change(self.loader).flag = false;
+        }
+        let wanted = if trial { default.other() } else { default };
+        self.booted = if self.boots(wanted) { wanted } else { wanted.other() };
+        self.tryboot = trial && (!grub || self.booted == wanted);
+        self.truth.skipped = self.tryboot && self.booted == default;
+    }
+
     pub(super) fn boot_after(&mut self, reaches_init: bool, left: Left) {
-        let in_trial = self.tryboot && self.booted != self.default && !self.fell_back;
+        let in_trial = self.tryboot && self.booted != self.default() && !self.fell_back;
         let of = self.booted;
         let breaks = core::mem::take(&mut self.breaks);
         self.fell_back = false;
         self.boot += 1;
-        self.tryboot = core::mem::take(&mut self.flag);
-        let wanted = if self.tryboot { self.default.other() } else { self.default };
-        self.booted = if self.boots(wanted) { wanted } else { wanted.other() };
-        self.truth.skipped = self.tryboot && self.booted == self.default;
-        let other = self.default.other();
-        if breaks && self.booted != other && self.boots(other) && self.contents[index(other)].good {
+        self.load();
+        let other = self.default().other();
+        let can = self.loader == Loader::Tryboot && self.boots(other);
+        if breaks && self.booted != other && can && self.contents[index(other)].good {
             return self.fall_back();
         }
-        if self.tryboot && self.booted != self.default {
+        if self.tryboot && self.booted != self.default() {
             if reaches_init {
                 self.record(TRIAL, self.booted);
                 self.truth.ran = true;
@@ -191,14 +271,20 @@ impl World {
         self.collect(of, in_trial, left);
     }
 
-    /// init's one-shot restart, counted until a boot comes to its end.
+    /// init's one-shot restart, counted until a boot comes to its end. GRUB does not see the reboot's argument.
     fn fall_back(&mut self) {
         self.record("fallback", self.booted);
         self.boot += 1;
-        (self.tryboot, self.fell_back, self.booted) = (true, true, self.default.other());
+        (self.tryboot, self.fell_back, self.booted) = (true, true, self.default().other());
         self.truth.skipped = false;
         self.record("booted", self.booted);
-        self.collect(self.default, false, Left::Nothing);
+        self.collect(self.default(), false, Left::Nothing);
+    }
+
+    /// One sector: with GRUB the trial is called off, too.
+    fn select(&mut self, loader: Loader, default: Slot) {
+        let chosen = self.change(loader);
+        *chosen = Chosen { default, flag: chosen.flag && loader == Loader::Tryboot };
     }
 
     pub(super) fn act(&mut self, act: Act, torn: bool, reaches_init: bool) {
@@ -224,67 +310,28 @@ impl World {
             }
             Act::Select { default, trial } => {
                 assert_ne!(default, trial);
-                self.default = default;
+                self.select(self.loader, default);
                 let committed = self.truth.commit_began && self.truth.slot == Some(default);
                 self.truth.committed |= committed;
                 if committed || self.truth.repaired {
                     self.contents[index(default)].good = true;
                 }
             }
-            Act::SetFlag => self.flag = true,
-            Act::ClearFlag => self.flag = false,
+            Act::SelectOther { default, trial } => {
+                assert!(default != trial && self.both);
+                self.select(self.loader.other(), default);
+            }
+            Act::SetFlag => self.change(self.loader).flag = true,
+            Act::ClearFlag => self.chosen.iter_mut().for_each(|chosen| chosen.flag = false),
             Act::Write(slot) => {
-                assert!(slot != self.booted && slot != self.default, "wrote to {slot}");
-                assert!(!self.in_trial() && !self.flag);
+                assert!(slot != self.booted && slot != self.default(), "wrote to {slot}");
+                assert!(!self.both || slot != self.of(self.loader.other()).default);
+                assert!(!self.in_trial() && !self.chosen.iter().any(|chosen| chosen.flag));
                 self.revisions += 1;
                 self.contents[index(slot)] =
                     Content { revision: self.revisions, whole: !torn, rotten: false, good: false };
             }
             Act::Reboot => self.boot(reaches_init),
         }
-    }
-
-    pub(super) fn expected(&self) -> Option<&'static str> {
-        let truth = &self.truth;
-        let slot = truth.slot?;
-        Some(match truth {
-            _ if self.default == slot => "committed",
-            Truth { cancelled: true, .. } => "cancelled",
-            Truth { left: true, .. } => "rolled-back",
-            _ if self.in_trial() => "running",
-            Truth { commit_began: true, repaired: true, .. } => "rolled-back",
-            Truth { armed_in, .. } if *armed_in == self.boot && self.flag => "armed",
-            Truth { armed_in, .. } if *armed_in == self.boot => "not-armed",
-            Truth { commit_began: true, .. } | Truth { ran: true, .. } => "failed",
-            Truth { skipped: true, .. } | Truth { seen: true, .. } => "failed",
-            _ => "never-started",
-        })
-    }
-
-    /// What must hold between any two acts.
-    pub(super) fn check(&self) {
-        let default = self.contents[index(self.default)];
-        assert!(default.whole && default.good, "the default cannot be relied on: {self:?}");
-        let status = self.with(|facts| facts.status());
-        assert_eq!((status.default, status.booted), (Some(self.default), Some(self.booted)));
-        assert_eq!(status.trial, self.in_trial(), "{self:?}");
-    }
-
-    /// What must hold when nobody is in the middle of anything.
-    pub(super) fn check_status(&self) {
-        self.check();
-        let status = self.with(|facts| facts.status());
-        let attempt = status.attempt.as_ref();
-        assert_eq!(attempt.map(|attempt| attempt.outcome.word()), self.expected(), "{self:?}");
-        if let Some(attempt) = attempt {
-            assert_eq!(Some(attempt.slot), self.truth.slot);
-            assert_eq!(attempt.revision, format!("{}", self.truth.revision));
-            if let Truth { overdue: true, commit_began: false, .. } = self.truth
-                && let Outcome::Failed(why) = &attempt.outcome
-            {
-                assert_eq!(why, OVERDUE);
-            }
-        }
-        assert_eq!(status.armed, self.flag, "{self:?}");
     }
 }
