@@ -97,8 +97,12 @@ impl Parts {
         }
         // QEMU's generic machine stands in for boards that it does not have. Debian's ARMv6 kernel does not run there.
         let machines = |kernel: &PathBuf| -> &'static [&'static str] {
-            let armv6 = kernel.to_string_lossy().ends_with("_armel.deb");
-            if armv6 { &["raspi"] } else { &["raspi", "virt"] }
+            let name = kernel.to_string_lossy();
+            match () {
+                () if name.ends_with("_armel.deb") => &["raspi"],
+                () if name.contains("-arm64_") => &["raspi", "virt", "uefi"],
+                () => &["raspi", "virt"],
+            }
         };
         let kernels = kernels.into_iter().map(|kernel| (kernel.clone(), machines(&kernel)));
         Ok(Self {

@@ -28,8 +28,8 @@ pub(crate) struct Config<'a> {
     pub(crate) rpi: Option<&'a Path>,
     /// What such an image has for the EEPROM of its boards, a directory like rpi-eeprom's.
     pub(crate) eeprom: Option<&'a Path>,
-    /// The package with GRUB, for an image that UEFI boots.
-    pub(crate) uefi: Option<&'a Path>,
+    /// The packages with GRUB and with shim, for an image that UEFI boots.
+    pub(crate) uefi: Option<[&'a Path; 2]>,
     pub(crate) cmdline: &'a str,
     /// `pivot.overlay=`
     pub(crate) overlay: &'a str,
@@ -98,8 +98,12 @@ impl Config<'_> {
             let eeprom = program("eeprom", self.eeprom);
             text.push_str(&format!("[rpi]\nfirmware = {}\n{eeprom}", quoted(rpi)));
         }
-        if let Some(grub) = self.uefi {
-            text.push_str(&format!("[uefi]\ngrub = {}\n", quoted(grub)));
+        if let Some([grub, shim]) = self.uefi.map(|paths| paths.map(quoted)) {
+            text.push_str(&format!("[uefi]\ngrub = {grub}\nshim = {shim}\n"));
+            if self.rpi.is_some() {
+                // what a Raspberry Pi's firmware calls serial0
+                text.push_str("cmdline = \"console=ttyAMA0\"\n");
+            }
         }
         if let Some(firmware) = self.firmware {
             text.push_str(&format!("[firmware]\ndirectories = [{}]\n", quoted(firmware)));

@@ -13,8 +13,10 @@ use crate::fetch::{self, Store, Wanted};
 use crate::machine::CORTEX_A72;
 use crate::{recorder, tool};
 
-/// In the package of the firmware: without Secure Boot, which wants memory of its own for its variables.
+/// In the package of the firmware: without Secure Boot.
 const FIRMWARE: &str = "usr/share/qemu-efi-aarch64/QEMU_EFI.fd";
+/// With it: the program, and its variables with Microsoft's keys, each a flash of its own.
+const SECURE: [&str; 2] = ["usr/share/AAVMF/AAVMF_CODE.fd", "usr/share/AAVMF/AAVMF_VARS.ms.fd"];
 
 /// What the disk hangs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub(crate) struct Uefi {
     /// Where what is written is recorded, on a virtio disk.
     pub(crate) record: Option<PathBuf>,
     firmware: PathBuf,
+    /// The firmware's variables, where Secure Boot is on.
+    variables: Option<PathBuf>,
 }
 
 impl Uefi {
@@ -50,7 +54,19 @@ impl Uefi {
         let mut copy = tool::command("cp");
         tool::run(copy.args(["--sparse=always", "--reflink=auto"]).arg(image).arg(&disk))?;
         let (storage, record) = (Storage::VirtioBlk, None);
-        Ok(Self { disk, storage, acpi: true, read_only: false, record, firmware })
+        let variables = None;
+        Ok(Self { disk, storage, acpi: true, read_only: false, record, firmware, variables })
+    }
+
+    /// With Secure Boot on, for good.
+    pub(crate) fn secure(mut self) -> Result<Self> {
+        let [program, variables] = SECURE;
+        let package = Store::open()?.get(Wanted::Uefi)?;
+        let file = self.firmware.with_extension("variables");
+        fetch::unpack(&package, program, &self.firmware)?;
+        fetch::unpack(&package, variables, &file)?;
+        self.variables = Some(file);
+        Ok(self)
     }
 
     /// QEMU without any console. The words, which are separated by blanks, are for the witness.
@@ -60,7 +76,18 @@ impl Uefi {
         qemu.args(["-machine", &format!("virt,acpi={acpi}"), "-cpu", CORTEX_A72]);
         qemu.args(["-smp", "1", "-m", "1G", "-nic", "none"]);
         qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
-        qemu.arg("-bios").arg(&self.firmware);
+        match &self.variables {
+            None => {
+                qemu.arg("-bios").arg(&self.firmware);
+            }
+            Some(variables) => {
+                for (file, read_only) in [(&self.firmware, "on"), (variables, "off")] {
+                    let file = file.display().to_string().replace(',', ",,");
+                    qemu.arg("-drive")
+                        .arg(format!("if=pflash,format=raw,readonly={read_only},file={file}"));
+                }
+            }
+        }
         // it would wait five seconds for somebody to press a key
         qemu.args(["-boot", "menu=on,splash-time=0"]);
         for word in words.split_whitespace() {

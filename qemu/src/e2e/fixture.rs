@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::case::Base;
-use super::life::{Life, Maker};
+use super::life::{Life, Maker, loaders};
 use super::{Case, cpio, cuts, roots};
 use crate::board::{CONSOLE, Parts};
 use crate::fetch::{self, Store, Wanted};
@@ -60,7 +60,7 @@ pub(crate) struct Virt {
     pub(crate) roots_mbr: PathBuf,
 }
 
-/// The one image that every Raspberry Pi boots.
+/// The one image that every Raspberry Pi boots, and any 64-bit Arm computer with UEFI.
 #[derive(Debug)]
 pub(crate) struct Pi {
     pub(crate) image: Image,
@@ -189,8 +189,9 @@ impl Builder<'_> {
         let firmware = tempfile::tempdir()?;
         fs::write(firmware.path().join(FIRMWARE), "not for any device\n")?;
         let cmdline = format!("{CONSOLE} panic=-1");
-        let config =
-            Config { firmware: Some(firmware.path()), ..parts.config("pi", &cmdline, "volatile") };
+        let [grub, shim] = loaders()?;
+        let (firmware, uefi) = (Some(firmware.path()), Some([&*grub, &*shim]));
+        let config = Config { firmware, uefi, ..parts.config("pi", &cmdline, "volatile") };
         let image = config.build(self.pivot_image, &out, Output::Shown)?;
         let sha256 = tool::sha256(&image.disk)?;
         Ok(Pi { image, sha256 })

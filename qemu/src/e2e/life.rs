@@ -15,7 +15,7 @@ use super::fixture::Fixture;
 use crate::rootfs::IDENTITY;
 pub(crate) use device::{BOOTSEL, Device, Start};
 pub(crate) use device::{Expected, Firmware, tamper};
-pub(crate) use make::{Life, Maker, identity};
+pub(crate) use make::{Life, Maker, identity, loaders};
 
 /// What of a life depends on the board.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::case::{Base, Case};
+use super::case::{Base, Case, OnBoard};
+use super::checks::fact;
 use super::fixture::Fixture;
 use super::life::{BOOTSEL, Device, Expected, Life, Start, Story, live_on, looks, tamper};
 use crate::image;
@@ -26,6 +27,12 @@ pub(crate) fn cases() -> Vec<Case> {
         case("uefi-storage", storage),
         case("uefi-kernels", kernels),
         case("uefi-grubenv", grubenv),
+        case("uefi-secure-boot", secure_boot),
+        Case {
+            base: Base::Board(OnBoard::new("pi4b")),
+            custom: Some(universal),
+            ..Case::new("uefi-universal")
+        },
     ]
 }
 
@@ -64,6 +71,54 @@ fn storage(fixture: &Fixture, directory: &Path) -> Result<String> {
         let boots = device.boot(&looks(), |start| start.is(&A1));
         boots.with_context(|| format!("{storage:?}, ACPI {acpi}"))?;
     }
+    Ok(String::new())
+}
+
+/// Shim, GRUB and the kernel are signed; a trial works, and a kernel that was changed does not start.
+fn secure_boot(fixture: &Fixture, directory: &Path) -> Result<String> {
+    let image = &fixture.uefi()?.factory.disk;
+    let mut device = Device::with(Uefi::new(image, directory)?.secure()?, &[])?;
+    let tries = format!("{} witness.last={BOOTSEL},try", looks());
+    let is_secure = |start: &Start| start.seen().says("UEFI Secure Boot is enabled");
+    device.boot(&tries, |start| {
+        is_secure(start)?;
+        start.is(&A1)
+    })?;
+    device.boot(&tries, |start| {
+        is_secure(start)?;
+        start.is(&Expected { trial: true, ..B1 })
+    })?;
+    let kernel = image::file(&device.standin.disk, 3, "vmlinuz0")?.context("no kernel")?;
+    let slot = image::content(&device.standin.disk, 3)?;
+    let needle = kernel.get(0x10_0000..0x10_0200).context("a short kernel")?;
+    let at = slot.windows(512).position(|window| window == needle).context("no kernel")?;
+    let place = image::partitions(&device.standin.disk)?.get(2).copied().context("no slot b")?;
+    // the tool would refuse to try what is not as its manifest says
+    device.boot(&tries, |start| start.is(&A1))?;
+    device
+        .standin
+        .poke(place.start + at as u64, &[!needle.first().copied().unwrap_or_default()])?;
+    device.boot(&looks(), |start| {
+        start.seen().says("bad shim signature")?;
+        start.seen().says("pivot: cannot boot slot b")?;
+        start.is(&A1)
+    })?;
+    Ok(String::new())
+}
+
+/// The image that every Raspberry Pi boots, on a disk with an MBR.
+fn universal(fixture: &Fixture, directory: &Path) -> Result<String> {
+    let pi = fixture.pi.as_ref().context("the image for Raspberry Pis is not built")?;
+    let mut device = Device::with(Uefi::new(&pi.image.disk, directory)?, &[])?;
+    device.boot("", |start| {
+        let seen = start.seen();
+        start.was_chosen(&A1)?;
+        seen.ended_by("guest-shutdown")?;
+        let release = &seen.report()?.release;
+        ensure!(release.ends_with("-arm64"), "Linux {release}");
+        fact(&seen, "slot", "a")?;
+        fact(&seen, "revision", "1")
+    })?;
     Ok(String::new())
 }
 

@@ -143,7 +143,7 @@ impl Maker<'_> {
     pub(crate) fn make_for_uefi(&self) -> Result<Life> {
         let slim = |wanted| self.slim_to(&Store::open()?.get(wanted)?, UEFI_MODULES);
         let (first, older) = (slim(Wanted::Kernel)?, slim(Wanted::KernelOlder)?);
-        let grub = Store::open()?.get(Wanted::Grub)?;
+        let [grub, shim] = loaders()?;
         let key = self.key()?;
         let root = |revision| self.root(revision, &key.with_extension("pub"));
         let config = |revision, kernels, root| Config {
@@ -152,7 +152,7 @@ impl Maker<'_> {
             table: "gpt",
             rpi: None,
             eeprom: None,
-            uefi: Some(&grub),
+            uefi: Some([&grub, &shim]),
             cmdline: "console=ttyAMA0 panic=-1",
             overlay: "volatile",
             init: self.init,
@@ -233,6 +233,12 @@ impl Maker<'_> {
         tool::run(make.arg("--out").arg(&bundle))?;
         Ok(bundle)
     }
+}
+
+/// GRUB and what starts it under Secure Boot.
+pub(crate) fn loaders() -> Result<[PathBuf; 2]> {
+    let mut store = Store::open()?;
+    Ok([store.get(Wanted::Grub)?, store.get(Wanted::Shim)?])
 }
 
 /// What the root of a revision says that it is.
