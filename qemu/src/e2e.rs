@@ -24,8 +24,8 @@ mod watchdogs;
 pub(crate) use case::Case;
 pub(crate) use fixture::Fixture;
 
-/// The cases. Those that take minutes are apart, so that others run beside them.
-pub(crate) fn cases() -> Vec<Case> {
+/// The cases; `all` adds one that others stand for. Those that take minutes are apart, so that others run beside them.
+pub(crate) fn cases(all: bool) -> Vec<Case> {
     let mut cases = life::cases();
     cases.extend([debian::trials(), debian::bookworm()]);
     cases.extend(success::cases());
@@ -36,7 +36,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(watchdogs::cases());
     cases.extend(failures::cases());
     cases.extend(grow::cases());
-    cases.extend(cuts::cases());
+    cases.extend(cuts::cases(all));
     cases.extend(eeprom::cases());
     cases.extend(uefi::cases());
     cases.extend(kill::cases());
@@ -48,7 +48,7 @@ mod tests {
     /// A case works in a directory of its name.
     #[test]
     fn names_are_unique() {
-        let cases = super::cases();
+        let cases = super::cases(true);
         let names: std::collections::BTreeSet<_> = cases.iter().map(|case| &case.name).collect();
         assert_eq!(names.len(), cases.len());
     }

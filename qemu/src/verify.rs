@@ -102,7 +102,7 @@ pub(crate) fn verify(options: &cli::Verify) -> Result<ExitCode> {
         .flat_map(|(ring, steps)| steps.into_iter().map(move |step| (ring, step)))
         .filter(|(_, step)| wanted(step.name))
         .collect();
-    let mut cases = if asked(3) { e2e::cases() } else { Vec::new() };
+    let mut cases = if asked(3) { e2e::cases(options.all) } else { Vec::new() };
     cases.retain(|case| wanted(&case.name));
     if options.list {
         steps.iter().for_each(|(ring, step)| println!("{ring} {}", step.name));

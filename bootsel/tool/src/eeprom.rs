@@ -74,7 +74,9 @@ pub(crate) fn eeprom(
         Act::Stage { from: Some(from), to: Some(to) } => {
             finished(stage_classic(root, &disk, &Classic::new(from, to, &disk.bootsel)?)?)?;
         }
-        Act::Stage { .. } => finished(self::act(root, &disk, Want::Shipped)?)?,
+        Act::Stage { .. } => {
+            finished(self::act(Look::new(root, &disk), root, &disk, Want::Shipped)?)?;
+        }
         Act::Cancel { to: Some(to) } => cancel_classic(root, &disk, to)?,
         Act::Cancel { to: None } => cancel(root, &disk)?,
         Act::Boot => return boot(root, &disk),
@@ -114,7 +116,7 @@ fn boot(root: &Root, disk: &Disk) -> Result<ExitCode> {
     if let Decision::Staged(_) = look.decide(Want::Shipped) {
         return Ok(ExitCode::from(RESTART));
     }
-    match act(root, disk, Want::Least(chip.least()))? {
+    match act(look, root, disk, Want::Least(chip.least()))? {
         Decision::Update(_) | Decision::Staged(_) => Ok(ExitCode::from(RESTART)),
         Decision::Refused(why) => refused(Decision::Refused(why).to_string()),
         _ => Ok(ExitCode::SUCCESS),
@@ -122,8 +124,7 @@ fn boot(root: &Root, disk: &Disk) -> Result<ExitCode> {
 }
 
 /// Does what is decided, and says what that was.
-fn act(root: &Root, disk: &Disk, want: Want) -> Result<Decision> {
-    let mut look = Look::new(root, disk);
+fn act(mut look: Look, root: &Root, disk: &Disk, want: Want) -> Result<Decision> {
     let mut decision = look.decide(want);
     if decision == Decision::Restore {
         put_back(&look)?;

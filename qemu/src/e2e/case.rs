@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::cuts::World;
 use super::disk::DiskCopy;
 use super::fixture::{Fixture, Virt};
 pub(crate) use super::seen::Seen;
@@ -41,7 +42,7 @@ pub(crate) enum Base {
     /// The same for a computer with UEFI.
     Uefi,
     /// Likewise, with what power cuts are recorded with.
-    Cuts,
+    Cuts(World),
 }
 
 /// Which Raspberry Pi, and how it is started.

@@ -1,19 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Power cuts while `bootsel` works: the shipped program runs in a guest, every request to the card is recorded, and
-//! every state that a cut could have left is put together again and judged by the firmware's model, by the kernel's ext4,
-//! by `bootsel` itself and by rules that are written by hand. Some of the states are booted.
+//! every state that a cut could have left is put together again and judged by a model of what boots it, by the kernel's
+//! ext4, by `bootsel` itself and by rules that are written by hand. Some of the states are booted. All of that in two
+//! worlds: a Raspberry Pi's, and UEFI's with GRUB.
 
 mod booted;
 mod card;
 mod device;
+mod grub;
 mod guest;
 mod judge;
 mod look;
 mod mutations;
 mod operations;
+mod pi;
 mod random;
 mod session;
 mod states;
+mod story;
+mod world;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,25 +34,46 @@ pub(crate) use device::Device;
 use look::Bench;
 pub(crate) use look::sparse_copy;
 use operations as of;
-use session::{Session, Step, tamper};
+use session::{Session, tamper};
 use states::{Count, Effort};
+pub(crate) use world::World;
 
 /// Chooses what is sampled.
 const SEED: u64 = 1;
 /// What is left free beside the place of the old revision, in 4 KiB blocks: less than a revision needs.
 const LEFT: u64 = 2048;
 
-pub(crate) fn cases() -> Vec<Case> {
-    let case = |name, custom| Case { base: Base::Cuts, custom: Some(custom), ..Case::new(name) };
-    vec![case("power-cuts", everywhere), case("power-barriers", mutations::case)]
+/// What the worlds have in common is mutated in the first alone, but with `all`.
+pub(crate) fn cases(all: bool) -> Vec<Case> {
+    let case =
+        |name, world, run| Case { base: Base::Cuts(world), custom: Some(run), ..Case::new(name) };
+    let mut cases = vec![
+        case("power-cuts", World::Pi, |fixture, directory| {
+            everywhere(fixture, directory, World::Pi)
+        }),
+        case("power-barriers", World::Pi, |fixture, directory| {
+            mutations::case(fixture, directory, World::Pi)
+        }),
+        case("power-cuts-grub", World::Grub, |fixture, directory| {
+            everywhere(fixture, directory, World::Grub)
+        }),
+    ];
+    if all {
+        cases.push(case("power-barriers-grub", World::Grub, |fixture, directory| {
+            mutations::case(fixture, directory, World::Grub)
+        }));
+    }
+    cases
 }
 
-/// How much is looked at, in the ordinary run and in the long one.
-fn effort(all: bool) -> Effort {
-    match all {
-        false => Effort { torn: 6, single: 32, chance: 80 },
+/// How much is looked at, in the ordinary run and in the long one. What the worlds have in common is looked at longer in
+/// the first.
+fn effort(world: World, all: bool) -> Effort {
+    match (world, all) {
+        (World::Pi, false) => Effort { torn: 6, single: 32, chance: 80 },
+        (World::Grub, false) => Effort { torn: 1, single: 16, chance: 24 },
         // every sector of every write
-        true => Effort { torn: usize::MAX, single: 400, chance: 2500 },
+        (_, true) => Effort { torn: usize::MAX, single: 400, chance: 2500 },
     }
 }
 
@@ -55,43 +81,19 @@ fn effort(all: bool) -> Effort {
 #[derive(Debug)]
 struct Beginning {
     first: Session,
-    /// The card after it, with no room for a third revision beside the second, and a selector that leads a trial to the
-    /// default itself.
+    /// The card after it, with no room for a third revision beside the second, and a damaged selector.
     crowded: PathBuf,
 }
 
-/// Slot a runs revision 1; slot b gets revision 2 and is to be tried.
-const FIRST: &[Step] = &[
-    Step::Word(of::SYSTEMD),
-    Step::Cut(&of::INSTALL),
-    Step::Cut(&of::ARM),
-    Step::Cut(&of::CANCEL),
-    Step::Settled(&of::GC),
-    Step::Word(of::NO_SYSTEMD),
-    Step::Last(&of::TRY),
-];
-/// Slot b is on trial, is kept, and left; then slot a is lost.
-const KEPT: &[Step] = &[
-    Step::Word(of::BOOT),
-    Step::Cut(&of::COMMIT),
-    Step::Cut(&of::LEAVE),
-    Step::Word(of::ROT),
-    Step::Cut(&of::REPAIR),
-];
-/// Slot b is on trial and given up.
-const GIVEN_UP: &[Step] = &[Step::Word(of::BOOT), Step::Cut(&of::GIVE_UP)];
-/// Slot a runs again.
-const CROWDED: &[Step] = &[
-    Step::Word(of::LAZY),
-    Step::Word(of::SYSTEMD),
-    Step::Cut(&of::INSTALL_IN_ITS_PLACE),
-    Step::Cut(&of::ARM_ANEW),
-];
-
 /// The first session, which both cases need.
 fn beginning(device: &Device) -> Result<Arc<Beginning>> {
-    static MADE: Mutex<Option<Arc<Beginning>>> = Mutex::new(None);
-    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    static PI: Mutex<Option<Arc<Beginning>>> = Mutex::new(None);
+    static GRUB: Mutex<Option<Arc<Beginning>>> = Mutex::new(None);
+    let made = match device.world {
+        World::Pi => &PI,
+        World::Grub => &GRUB,
+    };
+    let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(made) = &*made {
         return Ok(Arc::clone(made));
     }
@@ -104,28 +106,35 @@ fn beginning(device: &Device) -> Result<Arc<Beginning>> {
     card::copy(&device.factory.disk, &factory)?;
     let garbage = format!("/pivot/revisions/{}", of::GARBAGE);
     tamper(&factory, &directory, |data| data.debugfs(&[format!("mkdir {garbage}")]).map(drop))?;
-    let first = Session::record(device, &factory, false, FIRST, &directory.join("first"))?;
+    let first = Session::record(
+        device,
+        &factory,
+        false,
+        device.world.story().first,
+        &directory.join("first"),
+    )?;
     let crowded = directory.join("crowded.img");
     card::copy(&first.end, &crowded)?;
-    guest::mislead(&crowded)?;
+    device.damage(&crowded)?;
     tamper(&crowded, &directory, |data| data.fill_up_to(LEFT))?;
     let beginning = Arc::new(Beginning { first, crowded });
     *made = Some(Arc::clone(&beginning));
     Ok(beginning)
 }
 
-fn everywhere(fixture: &Fixture, directory: &Path) -> Result<String> {
-    let device = fixture.cuts()?;
+fn everywhere(fixture: &Fixture, directory: &Path, world: World) -> Result<String> {
+    let device = fixture.cuts(world)?;
+    let story = world.story();
     let bootsel = cargo::BOOTSEL_HOST.shipped()?;
     let beginning = beginning(device)?;
-    let effort = effort(fixture.all);
+    let effort = effort(world, fixture.all);
     let later = |name: &str, start: &Path, tryboot, steps| {
         Session::record(device, start, tryboot, steps, &directory.join(name))
     };
     let sessions = [
-        later("kept", &beginning.first.end, true, KEPT)?,
-        later("given-up", &beginning.first.end, true, GIVEN_UP)?,
-        later("crowded", &beginning.crowded, false, CROWDED)?,
+        later("kept", &beginning.first.end, true, story.kept)?,
+        later("given-up", &beginning.first.end, true, story.given_up)?,
+        later("crowded", &beginning.crowded, false, story.crowded)?,
     ];
     let work = |name: &str, sessions: &[&Session]| {
         let directory = directory.join(name);

@@ -33,7 +33,7 @@ pub(crate) struct Fixture {
     pub(super) pi: Option<Pi>,
     life: Option<Life>,
     uefi: Option<Life>,
-    cuts: Option<cuts::Device>,
+    cuts: Vec<cuts::Device>,
     /// Whether what is sampled otherwise is done in full.
     pub(super) all: bool,
     init: PathBuf,
@@ -75,17 +75,19 @@ impl Fixture {
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
         let (init, pivot_image) = (cargo::INIT.shipped()?, cargo::IMAGE.shipped()?);
-        let (virt, pi, life, uefi, cuts) = (None, None, None, None, None);
+        let (virt, pi, life, uefi, cuts) = (None, None, None, None, Vec::new());
         let mut fixture = Self { directory, virt, pi, life, uefi, cuts, all, init, pivot_image };
         let builder = fixture.builder();
         let virt = cases.iter().any(|case| case.base.is_virt()).then(|| builder.virt());
         let pi = cases.iter().any(|case| case.base.is_pi()).then(|| builder.pi());
         let life = cases.iter().any(|case| case.base == Base::Life).then(|| builder.life());
-        let cuts = cases.iter().any(|case| case.base == Base::Cuts).then(|| builder.cuts());
+        let mut worlds = [cuts::World::Pi, cuts::World::Grub].to_vec();
+        worlds.retain(|world| cases.iter().any(|case| case.base == Base::Cuts(*world)));
+        let cuts = worlds.into_iter().map(|world| builder.cuts(world)).collect::<Result<_>>();
         let uefi = cases.iter().any(|case| case.base == Base::Uefi).then(|| builder.uefi());
         fixture.uefi = uefi.transpose()?;
         (fixture.virt, fixture.pi) = (virt.transpose()?, pi.transpose()?);
-        (fixture.life, fixture.cuts) = (life.transpose()?, cuts.transpose()?);
+        (fixture.life, fixture.cuts) = (life.transpose()?, cuts?);
         Ok(fixture)
     }
 
@@ -116,8 +118,10 @@ impl Fixture {
         self.uefi.as_ref().context("the revisions of a computer with UEFI are not built")
     }
 
-    pub(super) fn cuts(&self) -> Result<&cuts::Device> {
-        self.cuts.as_ref().context("the device whose power is cut is not built")
+    pub(super) fn cuts(&self, world: cuts::World) -> Result<&cuts::Device> {
+        let mut devices = self.cuts.iter();
+        let device = devices.find(|device| device.world == world);
+        device.context("the device whose power is cut is not built")
     }
 
     fn builder(&self) -> Builder<'_> {
@@ -210,8 +214,8 @@ impl Builder<'_> {
         progress::step("revisions of a computer with UEFI", || self.maker().make_for_uefi())
     }
 
-    fn cuts(&self) -> Result<cuts::Device> {
-        progress::step("the device whose power is cut", || cuts::Device::make(&self.maker()))
+    fn cuts(&self, world: cuts::World) -> Result<cuts::Device> {
+        progress::step("the device whose power is cut", || cuts::Device::make(&self.maker(), world))
     }
 
     fn config<'a>(&'a self, name: &'a str, kernels: Kernels<'a>, root: &'a Path) -> Config<'a> {

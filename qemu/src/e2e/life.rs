@@ -3,6 +3,7 @@
 //! system can fail in, and the way back each time.
 
 mod device;
+mod firmware;
 mod make;
 
 use std::path::Path;
@@ -14,7 +15,8 @@ use super::checks::{trial_failed, watchdog_reset};
 use super::fixture::Fixture;
 use crate::rootfs::IDENTITY;
 pub(crate) use device::{BOOTSEL, Device, Start};
-pub(crate) use device::{Expected, Firmware, tamper};
+pub(crate) use device::{Expected, tamper};
+pub(crate) use firmware::Firmware;
 pub(crate) use make::{Life, Maker, identity, loaders};
 
 /// What of a life depends on the board.

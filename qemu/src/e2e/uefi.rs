@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::case::{Base, Case, OnBoard};
 use super::checks::fact;
@@ -55,10 +56,12 @@ fn live(fixture: &Fixture, directory: &Path) -> Result<String> {
     live_on(&mut device, &story)
 }
 
-/// Each has its driver early, and the firmware hands on ACPI's tables or a device tree.
+/// Each has its driver early, and the firmware hands on ACPI's tables or a device tree. Says how long it took from
+/// power-on to power-off, and how long of that pivot was at work.
 fn storage(fixture: &Fixture, directory: &Path) -> Result<String> {
     use Storage::{Nvme, Sata, Usb, VirtioBlk, VirtioScsi};
     let mut device = device(fixture, &[], directory)?;
+    let mut times = Vec::new();
     for (storage, acpi) in [
         (VirtioBlk, false),
         (VirtioBlk, true),
@@ -68,10 +71,29 @@ fn storage(fixture: &Fixture, directory: &Path) -> Result<String> {
         (Usb, false),
     ] {
         (device.standin.storage, device.standin.acpi) = (storage, acpi);
-        let boots = device.boot(&looks(), |start| start.is(&A1));
+        let boots = device.boot(&looks(), |start| {
+            times.push(format!(
+                "{storage:?} {:.1} s, pivot {:.1} s",
+                start.outcome.wall.as_secs_f64(),
+                at_work(start)?.as_secs_f64()
+            ));
+            start.is(&A1)
+        });
         boots.with_context(|| format!("{storage:?}, ACPI {acpi}"))?;
     }
-    Ok(String::new())
+    Ok(times.join(", "))
+}
+
+/// From the begin of the first stage to the end of the last.
+fn at_work(start: &Start) -> Result<Duration> {
+    let seen = start.seen();
+    let boot = seen.report()?.boot.as_ref().context("there is no boot.json")?;
+    let stages = boot.get("stages").and_then(Value::as_array).context("no stages")?;
+    let time = |stage: Option<&Value>, name: &str| {
+        stage.and_then(|stage| stage.get(name)).and_then(Value::as_u64).context("no time")
+    };
+    let (begin, end) = (time(stages.first(), "start_us")?, time(stages.last(), "end_us")?);
+    Ok(Duration::from_micros(end.saturating_sub(begin)))
 }
 
 /// Shim, GRUB and the kernel are signed; a trial works, and a kernel that was changed does not start.

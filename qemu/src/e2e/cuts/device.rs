@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use super::grub::Grub;
 use super::random::Random;
+use super::world::World;
 use crate::e2e::life::{Maker, identity};
 use crate::fetch::{self, Store, Wanted};
 use crate::image::{Config, Image, Output};
@@ -27,6 +29,8 @@ const OWN: usize = 3 << 20;
 const CMDLINE: &str = "console=ttyAMA0 panic=-1 pivot.watchdog=off";
 /// See `life`.
 const SIZES: [&str; 2] = ["4M", "34M"];
+/// GRUB takes a kernel that is not packed.
+const UEFI_SIZES: [&str; 2] = ["8M", "64M"];
 
 /// Writes a sector that no partition has: where one command ends and the next begins. The flush behind it is of no
 /// command.
@@ -64,6 +68,9 @@ pub(super) struct Revision {
 /// All there is before the first boot.
 #[derive(Debug)]
 pub(crate) struct Device {
+    pub(crate) world: World,
+    /// In the world of that name.
+    pub(super) grub: Option<Grub>,
     pub(super) factory: Image,
     /// Of revision 2 and of revision 3.
     pub(super) bundles: [PathBuf; 2],
@@ -72,13 +79,10 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    pub(crate) fn make(maker: &Maker<'_>) -> Result<Self> {
-        let directory = maker.directory.join("cuts");
+    pub(crate) fn make(maker: &Maker<'_>, world: World) -> Result<Self> {
+        let directory = maker.directory.join(world.directory());
         fs::create_dir_all(&directory)?;
-        let (kernel, firmware) = {
-            let mut store = Store::open()?;
-            (maker.slim(&store.get(Wanted::Kernel)?)?, store.get(Wanted::RaspiFirmware)?)
-        };
+        let parts = Parts::get(maker, world)?;
         let key = maker.key()?;
         // What lies behind the initramfs in a boot volume lies elsewhere in the next revision's.
         let busybox = directory.join("busybox");
@@ -90,22 +94,22 @@ impl Device {
             let config = Config {
                 name: "cuts",
                 revision: number,
-                table: "mbr",
+                table: if world == World::Pi { "mbr" } else { "gpt" },
                 eeprom: None,
-                uefi: None,
-                rpi: Some(&firmware),
+                uefi: parts.grub.as_ref().map(|paths| paths.each_ref().map(PathBuf::as_path)),
+                rpi: parts.firmware.as_deref(),
                 cmdline: CMDLINE,
                 overlay: "volatile",
                 init: maker.init,
                 e2fsck: None,
                 shell: (number == 2).then_some(&busybox),
-                kernels: &[(kernel.clone(), &["virt"])],
+                kernels: std::slice::from_ref(&parts.kernel),
                 early: &[],
                 firmware: None,
                 root: &root,
                 bootsel: None,
                 data_size: None,
-                sizes: Some(SIZES),
+                sizes: Some(parts.sizes),
             };
             let image = config.build(maker.pivot_image, &out, Output::Quiet)?;
             let bundle = directory.join(format!("{number}.bundle"));
@@ -117,7 +121,41 @@ impl Device {
         let ((first, factory, _), (second, _, two), (third, _, three)) =
             (build(1)?, build(2)?, build(3)?);
         let revisions = BTreeMap::from([(1, first), (2, second), (3, third)]);
-        Ok(Self { factory, bundles: [two, three], revisions, directory })
+        let computer = directory.join("computer");
+        fs::create_dir_all(&computer)?;
+        let grub = (world == World::Grub).then(|| Grub::new(&factory, &computer)).transpose()?;
+        Ok(Self { world, grub, factory, bundles: [two, three], revisions, directory })
+    }
+}
+
+/// What differs between the worlds.
+struct Parts {
+    kernel: (PathBuf, &'static [&'static str]),
+    /// A Raspberry Pi's.
+    firmware: Option<PathBuf>,
+    /// With shim.
+    grub: Option<[PathBuf; 2]>,
+    sizes: [&'static str; 2],
+}
+
+impl Parts {
+    fn get(maker: &Maker<'_>, world: World) -> Result<Self> {
+        let mut store = Store::open()?;
+        let kernel = store.get(Wanted::Kernel)?;
+        Ok(match world {
+            World::Pi => Self {
+                kernel: (maker.slim(&kernel)?, &["virt"]),
+                firmware: Some(store.get(Wanted::RaspiFirmware)?),
+                grub: None,
+                sizes: SIZES,
+            },
+            World::Grub => Self {
+                kernel: (maker.slim_for_uefi(&kernel)?, &["uefi"]),
+                firmware: None,
+                grub: Some([store.get(Wanted::Grub)?, store.get(Wanted::Shim)?]),
+                sizes: UEFI_SIZES,
+            },
+        })
     }
 }
 

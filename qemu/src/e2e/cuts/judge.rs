@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::card::{Card, Content};
 use super::look::{Bench, Facts};
 use super::operations::{A, B, Operation};
+use super::world::{PowerOn, World};
 
 /// One in so many looks at the data partition reads every revision, and asks e2fsck, too.
 const DEEP: u32 = 16;
@@ -37,7 +38,7 @@ impl<'b, 'a> Judge<'b, 'a> {
     pub(super) fn new(
         bench: &'b mut Bench<'a>,
         operation: &'static Operation,
-        card: &Card<'_>,
+        card: &mut Card<'_>,
     ) -> Result<Self> {
         let facts = bench.look(card, |_| true)?;
         let count = |event: &str| facts.data.events.get(event).copied().unwrap_or_default();
@@ -49,7 +50,7 @@ impl<'b, 'a> Judge<'b, 'a> {
     }
 
     /// Judges a state. `over`: the command has ended, and what it did must be there.
-    pub(super) fn judge(&mut self, card: &Card<'_>, over: bool) -> Result<()> {
+    pub(super) fn judge(&mut self, card: &mut Card<'_>, over: bool) -> Result<()> {
         self.states += 1;
         let installs = self.operation.install.map(|[_, after]| after.to_string());
         let all = self.bench.mounts.is_multiple_of(DEEP);
@@ -61,6 +62,7 @@ impl<'b, 'a> Judge<'b, 'a> {
         self.other_slot(&facts)?;
         self.log(&facts, progress)?;
         self.status(&facts, progress)?;
+        self.status_after_trial(&facts)?;
         if over {
             self.is_over(&facts, progress)?;
         }
@@ -99,28 +101,48 @@ impl<'b, 'a> Judge<'b, 'a> {
         let announced = facts.data.events.get(event).is_some_and(|count| *count > before);
         let [from, to] =
             [0, 1].map(|i| [pick(self.operation.default, i), pick(self.operation.trial, i)]);
+        let selector = facts.power_on.selector;
         ensure!(
-            facts.selector == from || facts.selector == to,
-            "autoboot.txt says {:?}, which is neither {from:?} nor {to:?}",
-            facts.selector
+            selector == from || selector == to,
+            "the selector says {selector:?}, which is neither {from:?} nor {to:?}"
         );
         let done = match self.operation.install {
             Some([_, after]) => slot_b == Content::Whole(after),
-            None if from != to => facts.selector == to,
+            None if from != to => selector == to,
             None => announced,
         };
         Ok(Progress { announced, done })
     }
 
-    /// What the firmware starts is whole, with its revision, and the slot of the default, which is whole in any case.
+    /// What is started is whole, with its revision, and the slot of the default, which is whole in any case.
     fn boots(&self, facts: &Facts) -> Result<()> {
-        let [default, _] = facts.selector;
-        self.is_whole(facts, facts.boots.partition)?;
+        let PowerOn { selector, boots, .. } = &facts.power_on;
+        self.is_whole(facts, boots.partition)?;
         if self.operation.rotten {
             return Ok(());
         }
-        ensure!(facts.boots.partition == default, "{:?} boots, not the default", facts.boots);
-        self.is_whole(facts, default)
+        let (due, trial) = self.bench.device.world.due(*selector);
+        let is_due = (boots.partition, boots.trial) == (due, trial);
+        ensure!(is_due, "{boots:?} boots, and partition {due} should, trial: {trial}");
+        if !trial {
+            return Ok(());
+        }
+        let [default, _] = *selector;
+        self.is_whole(facts, default)?;
+        let Some((then, _)) = &facts.then else { bail!("the trial is not taken out") };
+        let back = (then.partition, then.trial) == (default, false);
+        ensure!(back, "partition {default} is the default, and after the trial boots {then:?}");
+        Ok(())
+    }
+
+    /// The boot after a trial that was cut before its init could write anything.
+    fn status_after_trial(&self, facts: &Facts) -> Result<()> {
+        let Some((_, status)) = &facts.then else { return Ok(()) };
+        let outcome = status.pointer("/attempt/outcome").and_then(Value::as_str);
+        let is = |name: &str| status.get(name).and_then(Value::as_bool) == Some(true);
+        let told = outcome == Some("never-started") && !is("trial") && !is("armed");
+        ensure!(told, "status, after a trial that nothing is known of: {status}");
+        Ok(())
     }
 
     fn is_whole(&self, facts: &Facts, partition: u32) -> Result<()> {
@@ -132,18 +154,24 @@ impl<'b, 'a> Judge<'b, 'a> {
             Some(Ok(())) => {}
             other => bail!("partition {partition} holds revision {id}, which is {other:?} on DATA"),
         }
-        if facts.boots.partition == partition {
+        let boots = &facts.power_on.boots;
+        if boots.partition == partition {
             let letter = if partition == A { "a" } else { "b" };
             let words = [format!("pivot.slot={letter}"), format!("pivot.revision={id}")];
-            let has = |word: &String| facts.boots.cmdline.split(' ').any(|found| found == word);
-            ensure!(words.iter().all(has), "its command line is {}", facts.boots.cmdline);
+            let has = |word: &str| boots.cmdline.split(' ').any(|found| found == word);
+            let right = words.iter().all(|word| has(word)) && has("pivot.trial") == boots.trial;
+            ensure!(right, "its command line is {}", boots.cmdline);
         }
         Ok(())
     }
 
     /// A trial never leads to the default, unless it did so before.
     fn selects(&self, facts: &Facts) -> Result<()> {
-        let [default, trial] = facts.selector;
+        if self.bench.device.world == World::Grub {
+            // GRUB's model knows no other blocks
+            return Ok(());
+        }
+        let [default, trial] = facts.power_on.selector;
         let was = pick(self.operation.default, 0) == pick(self.operation.trial, 0);
         ensure!(default != trial || was, "a trial leads to the default");
         let known = [A, B].contains(&default) && [A, B].contains(&trial);
@@ -158,10 +186,10 @@ impl<'b, 'a> Judge<'b, 'a> {
                 self.is_whole(facts, partition)?;
             }
         }
-        let [default, trial] = facts.selector;
-        if default != trial && slot(facts, trial) != Content::Blank && !self.operation.rotten {
-            match &facts.tries {
-                Ok(chosen) if chosen.partition == trial => {}
+        let PowerOn { selector: [default, _], target, tries, .. } = &facts.power_on;
+        if default != target && slot(facts, *target) != Content::Blank && !self.operation.rotten {
+            match tries {
+                Ok(chosen) if chosen.partition == *target => {}
                 other => bail!("a trial would start {other:?}"),
             }
         }
@@ -170,7 +198,7 @@ impl<'b, 'a> Judge<'b, 'a> {
 
     /// What is announced comes after its announcement.
     fn log(&self, facts: &Facts, progress: Progress) -> Result<()> {
-        let Operation { name, install, removes, announced, .. } = self.operation;
+        let Operation { name, install, removes, announced, acts_first, .. } = self.operation;
         let [_, slot_b] = facts.slots;
         let [_, installed] = self.before;
         if let Some([before, after]) = *install {
@@ -183,7 +211,10 @@ impl<'b, 'a> Judge<'b, 'a> {
             ensure!(!told || progress.done, "the log says installed, and slot b holds {slot_b:?}");
         }
         let acts = announced.is_some() && install.is_none();
-        ensure!(!acts || !progress.done || progress.announced, "{name} is not in the log");
+        let first = !acts || *acts_first || !progress.done || progress.announced;
+        ensure!(first, "{name} is not in the log");
+        let last = !acts_first || !progress.announced || progress.done;
+        ensure!(last, "{name} is announced before it is done");
         for id in facts.data.revisions.keys() {
             let known = ["1", "2", "3", ".removed"].contains(&id.as_str()) || id.ends_with(".new");
             let garbage = removes.is_some_and(|id| !matches!(id, 1..=3));
@@ -204,12 +235,15 @@ impl<'b, 'a> Judge<'b, 'a> {
             );
             Ok(())
         };
-        let [default, _] = facts.selector;
-        is("/default", letter(default).into())?;
-        is("/booted", letter(facts.boots.partition).into())?;
-        is("/trial", false.into())?;
+        let PowerOn { selector: [default, _], boots, .. } = &facts.power_on;
+        let default = (*default != 0).then(|| letter(*default));
+        is("/selector", self.bench.device.world.name().into())?;
+        is("/default", default.into())?;
+        is("/booted", letter(boots.partition).into())?;
+        is("/trial", boots.trial.into())?;
         is("/armed", false.into())?;
-        is("/selector_problem", Value::Null)?;
+        let problem = status.pointer("/selector_problem").is_some_and(Value::is_string);
+        ensure!(problem == default.is_none(), "status: the selector's problem: {status}");
         for partition in [A, B] {
             let name = letter(partition);
             let content = slot(facts, partition);
@@ -219,7 +253,11 @@ impl<'b, 'a> Judge<'b, 'a> {
             }
         }
         let Progress { announced, done } = progress;
-        let after = if done { 2 } else { usize::from(announced) };
+        let after = match (self.operation.acts_first, announced, done) {
+            (false, _, true) | (true, true, _) => 2,
+            (false, true, false) | (true, false, true) => 1,
+            (_, false, false) => 0,
+        };
         let outcome = self.operation.outcome.get(after).copied().unwrap_or_default();
         let outcome = if outcome.is_empty() { Value::Null } else { outcome.into() };
         let found = status.pointer("/attempt/outcome").unwrap_or(&Value::Null);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is found on a card after a cut: by the firmware's model, by this kernel's ext4, and by `bootsel` itself.
+//! What is found on a card after a cut: by the loader's model, by this kernel's ext4, and by `bootsel` itself.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -9,17 +9,15 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use ::image::rpidisk::ImageDisk;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
-use rpifw::Disk as _;
 use serde_json::Value;
 
 use super::card::{Card, Content};
 use super::device::{Device, Revision};
-use super::guest::{self, Chosen};
+use super::world::{Chosen, PowerOn, World};
 use crate::tool;
 
 /// The length of a record in the log, and of the log.
@@ -29,12 +27,9 @@ const RECORDS: usize = 64;
 /// What a state of the card is judged by.
 #[derive(Debug)]
 pub(super) struct Facts {
-    /// What `autoboot.txt` says: the default, and where a trial goes.
-    pub(super) selector: [u32; 2],
-    /// What the firmware does when the power comes back.
-    pub(super) boots: Chosen,
-    /// The same if the flag were set.
-    pub(super) tries: Result<Chosen>,
+    pub(super) power_on: PowerOn,
+    /// What is started the time after that, where the first time changes the disk, and the status then.
+    pub(super) then: Option<(Chosen, Value)>,
     pub(super) slots: [Content; 2],
     pub(super) data: Data,
     /// `bootsel status --json` after that boot.
@@ -95,10 +90,9 @@ impl<'a> Bench<'a> {
             boots: Cell::new(0),
             mounts: 0,
         };
-        let built = 1_700_000_000_u32.to_be_bytes();
-        bench.put("proc/device-tree/compatible", b"raspberrypi,4-model-b\0brcm,bcm2711\0")?;
-        bench.put("proc/device-tree/chosen/bootloader/build-timestamp", &built)?;
-        bench.put("proc/device-tree/chosen/bootloader/tryboot", &[0; 4])?;
+        for (name, bytes) in device.world.signs() {
+            bench.put(name, &bytes)?;
+        }
         fs::create_dir_all(bench.data())?;
         Ok(bench)
     }
@@ -114,13 +108,34 @@ impl<'a> Bench<'a> {
     }
 
     /// Looks at the card as it is now. Revisions are read to their last byte where `deep` says so.
-    pub(super) fn look(&mut self, card: &Card<'_>, deep: impl Fn(&str) -> bool) -> Result<Facts> {
-        let selector = selector(&card.file).context("autoboot.txt")?;
-        let boots = guest::firmware(&card.file, false).context("the firmware stops")?;
-        let tries = guest::firmware(&card.file, true);
+    pub(super) fn look(
+        &mut self,
+        card: &mut Card<'_>,
+        deep: impl Fn(&str) -> bool,
+    ) -> Result<Facts> {
+        let power_on = self.device.power_on(&card.file)?;
+        let slots = card.contents()?;
         let data = self.data_of(card, deep).context("the data partition")?;
-        let status = self.status(card, &boots).context("bootsel status")?;
-        Ok(Facts { selector, boots, tries, slots: card.contents()?, data, status })
+        let point = card.here();
+        let booted = self.boot(card, &power_on);
+        card.back_to(point)?;
+        let (then, status) = booted?;
+        Ok(Facts { power_on, then, slots, data, status })
+    }
+
+    /// Does what is done at a power-on, and once more where that changes something: the power may be cut again before
+    /// anything else is done.
+    fn boot(&self, card: &mut Card<'_>, now: &PowerOn) -> Result<(Option<(Chosen, Value)>, Value)> {
+        if let Some(request) = &now.writes {
+            card.apply(request)?;
+        }
+        let status = self.status(card, &now.boots).context("bootsel status")?;
+        if now.writes.is_none() {
+            return Ok((None, status));
+        }
+        let then = self.device.power_on(&card.file)?.boots;
+        let later = self.status(card, &then).context("bootsel status, after the trial")?;
+        Ok((Some((then, later)), status))
     }
 
     /// Mounts a copy of partition 4, whose journal is replayed by that.
@@ -179,8 +194,10 @@ impl<'a> Bench<'a> {
         let boot_id = format!("{:08}-0000-0000-0000-after-the-cut", self.boots.get());
         self.put("proc/sys/kernel/random/boot_id", boot_id.as_bytes())?;
         self.put("proc/cmdline", boots.cmdline.as_bytes())?;
-        let partition = boots.partition.to_be_bytes();
-        self.put("proc/device-tree/chosen/bootloader/partition", &partition)?;
+        if self.device.world == World::Pi {
+            let partition = boots.partition.to_be_bytes();
+            self.put("proc/device-tree/chosen/bootloader/partition", &partition)?;
+        }
         let text = tool::run(self.bootsel(card).args(["status", "--json"]))?;
         Ok(serde_json::from_str(&text)?)
     }
@@ -203,22 +220,6 @@ impl Drop for Bench<'_> {
         let _ = self.unmount();
         let _ = tool::run(tool::command("losetup").args(["--detach", &self.loop_device]));
     }
-}
-
-/// Default and trial of `autoboot.txt`, read as a person would read it.
-fn selector(card: &File) -> Result<[u32; 2]> {
-    let disk = ImageDisk::open(card)?;
-    let volume = disk.volume(1).context("partition 1 has no file system")?;
-    let text = volume.read("autoboot.txt").map_err(|why| anyhow!("{why}"))?;
-    let text = String::from_utf8(text.context("it is not there")?)?;
-    ensure!(text.len() == 512, "it has {} bytes", text.len());
-    let (all, trial) = text.split_once("[tryboot]\n").context("there is no [tryboot]")?;
-    ensure!(all.starts_with("[all]\ntryboot_a_b=1\n"), "it begins with {all:?}");
-    let value = |text: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix("boot_partition="));
-        line.and_then(|number| number.parse().ok()).context("there is no boot_partition")
-    };
-    Ok([value(all)?, value(trial)?])
 }
 
 fn read_data(device: &Device, pivot: &Path, deep: impl Fn(&str) -> bool) -> Result<Data> {

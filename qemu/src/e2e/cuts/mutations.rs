@@ -12,7 +12,8 @@ use super::look::Bench;
 use super::operations::{self as of, Operation};
 use super::session::{Session, Step, look};
 use super::states::Effort;
-use super::{Beginning, CROWDED, FIRST, GIVEN_UP, KEPT, beginning};
+use super::world::World;
+use super::{Beginning, beginning};
 use crate::cargo;
 use crate::e2e::fixture::Fixture;
 use crate::image::Partition;
@@ -25,21 +26,22 @@ const SYNCS: [&str; 4] = ["fdatasync(", "fsync(", "sync(", "syncfs("];
 /// How a record of the log begins.
 const RECORD: &[u8] = b"pivot crc=";
 
-pub(super) fn case(fixture: &Fixture, directory: &Path) -> Result<String> {
-    let device = fixture.cuts()?;
+pub(super) fn case(fixture: &Fixture, directory: &Path, world: World) -> Result<String> {
+    let device = fixture.cuts(world)?;
     let bootsel = cargo::BOOTSEL_HOST.shipped()?;
     let beginning = beginning(device)?;
     let work = || -> Result<String> {
         let mut bench = Bench::new(device, bootsel, directory)?;
         let (mut without, mut swapped) = (0, 0);
-        for (number, (start, tryboot, steps)) in sessions(&beginning).into_iter().enumerate() {
+        for (number, (start, tryboot, steps)) in sessions(&beginning, world).into_iter().enumerate()
+        {
             let directory = directory.join(format!("{number}"));
             let session = Session::record(device, start, tryboot, &steps, &directory)?;
             without += unsynced(&session, &mut bench, &directory)?;
             std::fs::remove_dir_all(&directory)?;
         }
         let kept = directory.join("kept");
-        let kept = Session::record(device, &beginning.first.end, true, KEPT, &kept)?;
+        let kept = Session::record(device, &beginning.first.end, true, world.story().kept, &kept)?;
         for session in [&beginning.first, &kept] {
             swapped += swaps(session, &mut bench, directory)?;
         }
@@ -51,16 +53,17 @@ pub(super) fn case(fixture: &Fixture, directory: &Path) -> Result<String> {
 }
 
 /// Runs of the guest in which each barrier of each command is missing once.
-fn sessions(beginning: &Beginning) -> Vec<(&Path, bool, Vec<Step>)> {
+fn sessions(beginning: &Beginning, world: World) -> Vec<(&Path, bool, Vec<Step>)> {
+    let story = world.story();
     let first = beginning.first.start.as_path();
     let kept = beginning.first.end.as_path();
     let crowded = beginning.crowded.as_path();
     let mut sessions = Vec::new();
     for (start, tryboot, steps) in [
-        (first, false, FIRST),
-        (kept, true, KEPT),
-        (kept, true, GIVEN_UP),
-        (crowded, false, CROWDED),
+        (first, false, story.first),
+        (kept, true, story.kept),
+        (kept, true, story.given_up),
+        (crowded, false, story.crowded),
     ] {
         let turns: Vec<_> = steps.iter().enumerate().map(|(at, _)| turns(steps, at)).collect();
         for number in 0..turns.iter().map(|turns| turns.end).max().unwrap_or_default() {

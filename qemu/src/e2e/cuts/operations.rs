@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is cut, and what must be true then: written by hand, command by command, from what each promises.
 
+pub(super) mod grub;
+
 /// Partitions of slot a and slot b.
 pub(super) const A: u32 = 2;
 pub(super) const B: u32 = 3;
@@ -21,18 +23,22 @@ pub(super) struct Barrier {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operation {
     pub(super) name: &'static str,
-    /// Its words; `None` where it is only waited for: what comes before it.
+    /// Its words.
     pub(super) words: &'static str,
-    /// What `autoboot.txt` says before and after: the default, and where a trial goes.
+    /// What the selector says before and after: the default, and where a trial goes (`autoboot.txt`), or which slot is
+    /// to be tried (`grubenv`). 0 is none.
     pub(super) default: [u32; 2],
     pub(super) trial: [u32; 2],
     /// The event that is in the log before anything else is changed.
     pub(super) announced: Option<&'static str>,
+    /// It is in the log only when all is changed.
+    pub(super) acts_first: bool,
     /// What it writes to slot b: the revision before, and the one after.
     pub(super) install: Option<[u32; 2]>,
     /// The revision that it may remove.
     pub(super) removes: Option<u32>,
-    /// How the next boot sees the last trial: before the announcement, after it, and when all is done.
+    /// How the next boot sees the last trial: before the announcement, after it, and when all is done; where the
+    /// announcement comes last: before the act, after it, and when it is announced, too.
     pub(super) outcome: [&'static str; 3],
     /// Slot a is lost: not by this command, which is there to mend that.
     pub(super) rotten: bool,
@@ -72,6 +78,7 @@ const NOTHING: Operation = Operation {
     default: [A, A],
     trial: [B, B],
     announced: None,
+    acts_first: false,
     install: None,
     removes: None,
     outcome: ["", "", ""],

@@ -14,7 +14,7 @@ use super::device::Device;
 use super::guest::{self, Orders, Recording};
 use super::judge::{Judge, keep};
 use super::look::{Bench, sparse_copy};
-use super::operations::{Barrier, Operation};
+use super::operations::{BOOT, Barrier, Operation};
 use super::random::Random;
 use super::states::{Count, Effort, States};
 use crate::e2e::disk::DiskCopy;
@@ -35,6 +35,8 @@ pub(super) enum Step {
     Without(&'static Operation, Barrier),
     /// The command that restarts the machine: it comes last.
     Last(&'static Operation),
+    /// No command, but all that comes before the first one: it comes first.
+    Boot(&'static Operation),
 }
 
 /// What was recorded.
@@ -52,6 +54,7 @@ impl Step {
     fn words(self) -> String {
         match self {
             Self::Word(words) => words.to_owned(),
+            Self::Boot(_) => BOOT.to_owned(),
             Self::Cut(operation) | Self::Last(operation) => {
                 format!("/usr/sbin/bootsel,{}", operation.words)
             }
@@ -68,6 +71,7 @@ impl Step {
             Self::Cut(operation)
             | Self::Settled(operation)
             | Self::Without(operation, _)
+            | Self::Boot(operation)
             | Self::Last(operation) => Some(operation),
         }
     }
@@ -91,10 +95,10 @@ impl Session {
         let run: Vec<&str> = run.iter().map(String::as_str).collect();
         let last = last.first().map(|step| step.words());
         let orders = Orders { tryboot, run: &run, last: last.as_deref() };
-        let recording = guest::record(&end, &device.bundles, orders, directory)?;
+        let recording = guest::record(device, &end, orders, directory)?;
         if last.is_some() {
-            let asked = "reboot: Restarting system with command '0 tryboot'";
-            ensure!(recording.console.contains(asked), "it did not restart for a trial");
+            let asked = recording.console.contains(device.world.restart());
+            ensure!(asked, "it did not restart for a trial");
         }
         Ok(Self { start: start.to_owned(), end, recording, steps: steps.to_vec() })
     }

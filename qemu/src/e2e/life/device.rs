@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A device: a board with a card that keeps what is written to it, started as often as it restarts.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use witness::report::Ran;
 
+use super::firmware::{Beginning, Firmware};
 use super::make::identity;
 use crate::e2e::checks::fact;
 use crate::e2e::disk::DiskCopy;
@@ -18,86 +18,10 @@ use crate::e2e::seen::Seen;
 use crate::image::{self, Image};
 use crate::rootfs::IDENTITY;
 use crate::run::{self, Ended, Outcome};
-use crate::standin::{self, Cause, Standin, Started};
-use crate::uefi::Uefi;
+use crate::standin::{self, Cause, Standin};
 
 /// No boot of a story takes longer: an update on a slow card under a busy host.
 const LIMIT: Duration = Duration::from_secs(400);
-
-/// What chooses a slot when the device is started.
-pub(crate) trait Firmware {
-    /// Whether only the vendor's kernels pass on that a trial is asked for, which the stand-in takes any for.
-    const IS_ASSUMED: bool;
-
-    fn card(&self) -> PathBuf;
-
-    fn directory(&self) -> &Path;
-
-    /// Whether what is in its memory survives a restart.
-    fn keep_memory(&mut self, keep: bool) -> Result<()>;
-
-    /// Chooses as far as it is not QEMU that does, and starts.
-    fn start(&mut self, cause: Cause, words: &str) -> Result<Beginning>;
-}
-
-/// A device that is about to run.
-#[derive(Debug)]
-pub(crate) struct Beginning {
-    pub(crate) qemu: Command,
-    /// The choice, where it is known before.
-    pub(crate) chosen: Option<rpifw::Boot>,
-    pub(crate) told: String,
-    /// Whether the witness reports on the console.
-    pub(crate) one_port: bool,
-}
-
-impl Firmware for Standin {
-    const IS_ASSUMED: bool = true;
-
-    fn card(&self) -> PathBuf {
-        self.card()
-    }
-
-    fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    fn keep_memory(&mut self, keep: bool) -> Result<()> {
-        if self.ramoops && !keep {
-            return self.forget_memory();
-        }
-        self.ramoops = keep;
-        Ok(())
-    }
-
-    fn start(&mut self, cause: Cause, words: &str) -> Result<Beginning> {
-        let Started { qemu, boot, told } = Self::start(self, cause, OsStr::new(words))?;
-        Ok(Beginning { qemu, chosen: Some(boot), told, one_port: false })
-    }
-}
-
-/// GRUB chooses.
-impl Firmware for Uefi {
-    const IS_ASSUMED: bool = false;
-
-    fn card(&self) -> PathBuf {
-        self.disk.clone()
-    }
-
-    fn directory(&self) -> &Path {
-        self.disk.parent().unwrap_or(Path::new("/"))
-    }
-
-    fn keep_memory(&mut self, keep: bool) -> Result<()> {
-        ensure!(!keep, "a computer with UEFI clears its memory");
-        Ok(())
-    }
-
-    fn start(&mut self, _: Cause, words: &str) -> Result<Beginning> {
-        let qemu = self.command(words)?;
-        Ok(Beginning { qemu, chosen: None, told: String::new(), one_port: true })
-    }
-}
 
 /// The board, and how often it was started.
 #[derive(Debug)]

@@ -141,7 +141,7 @@ impl Maker<'_> {
 
     /// A computer with UEFI: the same revisions on a disk with a GPT. Its kernels are for all storage.
     pub(crate) fn make_for_uefi(&self) -> Result<Life> {
-        let slim = |wanted| self.slim_to(&Store::open()?.get(wanted)?, UEFI_MODULES);
+        let slim = |wanted| self.slim_for_uefi(&Store::open()?.get(wanted)?);
         let (first, older) = (slim(Wanted::Kernel)?, slim(Wanted::KernelOlder)?);
         let [grub, shim] = loaders()?;
         let key = self.key()?;
@@ -181,6 +181,11 @@ impl Maker<'_> {
     /// ship theirs. Done once for a package and a list of modules.
     pub(crate) fn slim(&self, package: &Path) -> Result<PathBuf> {
         self.slim_to(package, MODULES)
+    }
+
+    /// The same for computers with UEFI.
+    pub(crate) fn slim_for_uefi(&self, package: &Path) -> Result<PathBuf> {
+        self.slim_to(package, UEFI_MODULES)
     }
 
     fn slim_to(&self, package: &Path, modules: &[&str]) -> Result<PathBuf> {
