@@ -17,6 +17,7 @@ pub mod board;
 pub mod bundle;
 pub mod choose;
 pub mod eeprom;
+pub mod emmc;
 pub mod fat;
 pub mod grubenv;
 pub mod log;

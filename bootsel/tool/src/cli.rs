@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::eeprom::Act;
+use crate::emmc;
 use crate::reachable::Peer;
 
 /// Which slot boots: status, trial, commit, rollback, install.
@@ -77,6 +78,14 @@ pub(crate) enum Command {
         json: bool,
         #[command(subcommand)]
         command: Option<Act>,
+    },
+    /// Show and update the bootloader on the boot partitions of an eMMC.
+    Emmc {
+        /// The eMMC, instead of the one with the mounted data partition.
+        #[arg(long, global = true, value_name = "FILE")]
+        device: Option<PathBuf>,
+        #[command(subcommand)]
+        command: emmc::Act,
     },
     /// Keep what the kernel left over a reset (pstore), and log what ended the boot before.
     Collect,

@@ -144,8 +144,8 @@ fn read_entries(
     gpt::parse_entries(&header, &entries).map_err(|why| why.to_string())
 }
 
-/// The partition of that number on the disk that the data partition is on.
-fn beside_data(root: &Root, number: usize) -> Result<Partition> {
+/// The disk that the data partition is on: its directory in sysfs.
+pub(crate) fn of_data(root: &Root) -> Result<PathBuf> {
     let mounts = root.text("proc/self/mountinfo").unwrap_or_default();
     let device = mounts.lines().rev().find_map(|line| {
         let mut fields = line.split(' ');
@@ -159,7 +159,12 @@ fn beside_data(root: &Root, number: usize) -> Result<Partition> {
     let cannot = format!("cannot find the disk of {DATA} ({device})");
     let data = data.canonicalize().map_err(failed(&cannot))?;
     let disk = data.parent().filter(|_| data.join("partition").exists());
-    let disk = disk.ok_or_else(|| Error::Failed(format!("{cannot}: it is no partition")))?;
+    disk.map(Path::to_owned).ok_or_else(|| Error::Failed(format!("{cannot}: it is no partition")))
+}
+
+/// The partition of that number on the disk that the data partition is on.
+fn beside_data(root: &Root, number: usize) -> Result<Partition> {
+    let disk = &of_data(root)?;
     let value = |name: &str, file: &str| {
         let text = std::fs::read_to_string(disk.join(name).join(file)).ok()?;
         text.trim_end().parse::<u64>().ok()

@@ -8,6 +8,7 @@ mod cli;
 mod deadline;
 mod disk;
 mod eeprom;
+mod emmc;
 mod error;
 mod evidence;
 mod firmware;
@@ -78,6 +79,7 @@ fn without_eeprom(cli: &Cli, root: &Root, named: Option<&Path>) -> Result<()> {
         Command::Deadline => return deadline::deadline(root, named),
         Command::Guard { deadline } => return guard::guard(root, named, *deadline),
         Command::Collect => return evidence::collect(root, named),
+        Command::Emmc { device, command } => return emmc::emmc(root, device.as_deref(), command),
         Command::Reachable { timeout, peer } => {
             return reachable::reachable(root, Duration::from_secs(*timeout), peer.as_ref());
         }
@@ -116,6 +118,7 @@ fn on_disk(cli: &Cli, root: &Root, disk: Disk) -> Result<()> {
         | Command::Guard { .. }
         | Command::Collect
         | Command::Eeprom { .. }
+        | Command::Emmc { .. }
         | Command::Reachable { .. } => return Ok(()),
     };
     let _lock = root.lock()?;

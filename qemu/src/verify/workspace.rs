@@ -20,8 +20,8 @@ use crate::tool;
 const INIT_LIMIT: u64 = 80_000;
 const INIT_ARMV6_LIMIT: u64 = 96_000;
 /// The same with std.
-const BOOTSEL_LIMIT: u64 = 1_160_000;
-const BOOTSEL_ARMV6_LIMIT: u64 = 900_000;
+const BOOTSEL_LIMIT: u64 = 1_200_000;
+const BOOTSEL_ARMV6_LIMIT: u64 = 940_000;
 /// Of the archive that the kernels of an image share, compressed, without early modules: for 64-bit kernels, for all.
 const INITRAMFS_LIMIT: u64 = 64_000;
 const INITRAMFS_BOTH_LIMIT: u64 = 98_000;

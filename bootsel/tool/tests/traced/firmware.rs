@@ -54,7 +54,7 @@ impl Firmware {
     }
 
     /// Answers in place; what the call gives.
-    pub(crate) fn answer(&mut self, message: &mut [u8]) -> i64 {
+    pub(crate) fn property(&mut self, message: &mut [u8]) -> i64 {
         let word = |at: Range<usize>| u32::from_le_bytes(message[at].try_into().unwrap());
         let (tag, length) = (word(TAG), word(LENGTH) as usize);
         assert_eq!((word(STATUS), word(CODE)), (0, 0), "a request");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Runs the tool as it is built and stands behind its descriptors: each of its system calls stops, requests of the
-//! mailbox are answered, and it can be ended before any call that writes. The tool knows nothing of it.
+//! Runs the tool as it is built and stands behind its descriptors: each of its system calls stops, requests of a device are
+//! answered, and it can be ended before any call that changes something. The tool knows nothing of it.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -16,6 +16,7 @@ pub(crate) mod firmware;
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::ptrace::{self, Options};
@@ -34,11 +35,52 @@ const MESSAGE: usize = 1 << 16;
 /// Of x86_64. (`arch/x86/entry/syscalls/syscall_64.tbl`)
 const WRITE: u64 = 1;
 const IOCTL: u64 = 16;
+const PREAD: u64 = 17;
+const PWRITE: u64 = 18;
 const OPENAT: u64 = 257;
 /// pwrite64, fsync, fdatasync, ftruncate, rename, mkdir, unlink
-const CHANGES: [u64; 7] = [18, 74, 75, 77, 82, 83, 87];
+const CHANGES: [u64; 7] = [PWRITE, 74, 75, 77, 82, 83, 87];
 /// `O_CREAT`
 const CREATE: u64 = 0o100;
+
+/// What stands behind descriptors of the tool.
+pub(crate) trait Behind {
+    /// Whether it answers this request to this file.
+    fn takes(&self, request: u64, file: &Path) -> bool;
+
+    /// Whether that changes something; `memory` is the tool's, with the argument at `address`.
+    fn changes(&self, memory: &File, address: u64) -> bool {
+        let _ = (memory, address);
+        false
+    }
+
+    /// Answers; what the call gives.
+    fn answer(&mut self, memory: &File, address: u64) -> i64;
+
+    /// The tool reads or writes a file in place: what the call gives instead of being made.
+    fn touched(&mut self, file: &Path, writes: bool) -> Option<i64> {
+        let _ = (file, writes);
+        None
+    }
+}
+
+impl Behind for Firmware {
+    fn takes(&self, request: u64, file: &Path) -> bool {
+        request == PROPERTY && file.ends_with("dev/vcio")
+    }
+
+    /// What the driver does: it takes as many bytes as the message says, and writes as many.
+    fn answer(&mut self, memory: &File, address: u64) -> i64 {
+        let mut word = [0; 4];
+        memory.read_exact_at(&mut word, address).unwrap();
+        let mut message = vec![0; u32::from_le_bytes(word) as usize];
+        assert!(message.len() <= MESSAGE && message.len() >= 12 && message.len().is_multiple_of(4));
+        memory.read_exact_at(&mut message, address).unwrap();
+        let given = self.property(&mut message);
+        memory.write_all_at(&message, address).unwrap();
+        given
+    }
+}
 
 /// How a run ended.
 #[derive(Debug)]
@@ -58,13 +100,23 @@ impl End {
     }
 }
 
-/// Runs `bootsel` with these arguments on a machine with that firmware; it is ended before its n-th call that changes
+/// Runs `bootsel` with these arguments on a machine with that behind it; it is ended before its n-th call that changes
 /// something, where so many are made.
 pub(crate) fn run(
     device: &Device,
     arguments: &[&str],
-    firmware: &mut Firmware,
+    behind: &mut dyn Behind,
     until: Option<usize>,
+) -> End {
+    run_signalled(device, arguments, behind, until.map(|until| (until, Signal::SIGKILL)))
+}
+
+/// The same with any signal: one that does not end it at once comes where it does. Its exit code is then that of a shell.
+pub(crate) fn run_signalled(
+    device: &Device,
+    arguments: &[&str],
+    behind: &mut dyn Behind,
+    until: Option<(usize, Signal)>,
 ) -> End {
     let [out, err] = ["out", "err"].map(|name| device.path(name));
     let tool = device.command(arguments);
@@ -80,7 +132,7 @@ pub(crate) fn run(
     assert!(matches!(stopped, WaitStatus::Stopped(_, Signal::SIGSTOP)), "{stopped:?}");
     ptrace::seize(pid, Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL).unwrap();
     kill(pid, Signal::SIGCONT).unwrap();
-    let code = Tracer { pid, firmware, until, changes: 0, answer: None, runs: false }.watch();
+    let code = Tracer { pid, behind, until, changes: 0, answer: None, runs: false }.watch();
     let text = |path| String::from_utf8(fs::read(path).unwrap()).unwrap();
     match code {
         Ok(code) => End::Exited(Outcome { code, out: text(out), err: text(err) }),
@@ -90,8 +142,8 @@ pub(crate) fn run(
 
 struct Tracer<'a> {
     pid: Pid,
-    firmware: &'a mut Firmware,
-    until: Option<usize>,
+    behind: &'a mut dyn Behind,
+    until: Option<(usize, Signal)>,
     changes: usize,
     /// What the call gives that was not made.
     answer: Option<i64>,
@@ -105,9 +157,14 @@ impl Tracer<'_> {
         loop {
             match waitpid(self.pid, None).unwrap() {
                 WaitStatus::Exited(_, code) => return Ok(code),
+                WaitStatus::Signaled(_, signal, _) => return Ok(128 + signal as i32),
                 WaitStatus::PtraceSyscall(_) => {
-                    if let Some(call) = self.system_call() {
-                        kill(self.pid, Signal::SIGKILL).unwrap();
+                    if let Some((call, signal)) = self.system_call() {
+                        kill(self.pid, signal).unwrap();
+                        if signal != Signal::SIGKILL {
+                            ptrace::syscall(self.pid, None).unwrap();
+                            continue;
+                        }
                         while !matches!(waitpid(self.pid, None), Ok(WaitStatus::Signaled(..))) {}
                         return Err(call);
                     }
@@ -120,8 +177,8 @@ impl Tracer<'_> {
         }
     }
 
-    /// At the entry or the exit of a call; the number of one that is not to be made.
-    fn system_call(&mut self) -> Option<u64> {
+    /// At the entry or the exit of a call; the number of one before which the signal comes.
+    fn system_call(&mut self) -> Option<(u64, Signal)> {
         /// `PTRACE_SYSCALL_INFO_ENTRY`
         const ENTRY: u8 = 1;
         let mut registers = ptrace::getregs(self.pid).unwrap();
@@ -134,19 +191,31 @@ impl Tracer<'_> {
             return None;
         }
         let call = registers.orig_rax;
-        if call == IOCTL && registers.rsi & 0xffff_ffff == PROPERTY && self.is_vcio(registers.rdi) {
-            self.answer = Some(self.property(registers.rdx));
+        let memory = (call == IOCTL).then(|| self.memory());
+        let (request, address) = (registers.rsi & 0xffff_ffff, registers.rdx);
+        let memory = memory.filter(|_| self.behind.takes(request, &self.file(registers.rdi)));
+        let asks = memory.as_ref().is_some_and(|memory| self.behind.changes(memory, address));
+        let creates = call == OPENAT && registers.rdx & CREATE != 0;
+        let writes = call == WRITE && registers.rdi > 2;
+        let changes = self.runs && (CHANGES.contains(&call) || creates || writes || asks);
+        self.changes += usize::from(changes);
+        let until = self.until.filter(|(until, _)| changes && *until == self.changes);
+        if until.is_some_and(|(_, signal)| signal == Signal::SIGKILL) {
+            return until.map(|(_, signal)| (call, signal));
+        }
+        self.answer = match &memory {
+            Some(memory) => Some(self.behind.answer(memory, address)),
+            None if [PREAD, PWRITE].contains(&call) => {
+                self.behind.touched(&self.file(registers.rdi), call == PWRITE)
+            }
+            None => None,
+        };
+        if self.answer.is_some() {
             // no such call: it gives what is put there at its exit
             registers.orig_rax = u64::MAX;
             ptrace::setregs(self.pid, registers).unwrap();
         }
-        let creates = call == OPENAT && registers.rdx & CREATE != 0;
-        let writes = call == WRITE && registers.rdi > 2;
-        if self.runs && (CHANGES.contains(&call) || creates || writes) {
-            self.changes += 1;
-            return Some(call).filter(|_| self.until == Some(self.changes));
-        }
-        None
+        until.map(|(_, signal)| (call, signal))
     }
 
     fn is_tool(&self) -> bool {
@@ -154,22 +223,12 @@ impl Tracer<'_> {
         program.ends_with("bootsel")
     }
 
-    fn is_vcio(&self, descriptor: u64) -> bool {
-        let file = fs::read_link(format!("/proc/{}/fd/{descriptor}", self.pid)).unwrap();
-        file.ends_with("dev/vcio")
+    fn file(&self, descriptor: u64) -> PathBuf {
+        fs::read_link(format!("/proc/{}/fd/{descriptor}", self.pid)).unwrap_or_default()
     }
 
-    /// What the driver does: it takes as many bytes as the message says, and writes as many.
-    fn property(&mut self, address: u64) -> i64 {
+    fn memory(&self) -> File {
         let path = format!("/proc/{}/mem", self.pid);
-        let memory = OpenOptions::new().read(true).write(true).open(path).unwrap();
-        let mut word = [0; 4];
-        memory.read_exact_at(&mut word, address).unwrap();
-        let mut message = vec![0; u32::from_le_bytes(word) as usize];
-        assert!(message.len() <= MESSAGE && message.len() >= 12 && message.len().is_multiple_of(4));
-        memory.read_exact_at(&mut message, address).unwrap();
-        let given = self.firmware.answer(&mut message);
-        memory.write_all_at(&message, address).unwrap();
-        given
+        OpenOptions::new().read(true).write(true).open(path).unwrap()
     }
 }
