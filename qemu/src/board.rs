@@ -130,26 +130,8 @@ impl Parts {
         cmdline: &'a str,
         overlay: &'a str,
     ) -> Config<'a> {
-        Config {
-            name,
-            revision: 1,
-            table: "mbr",
-            eeprom: None,
-            uefi: None,
-            rpi: Some(&self.firmware),
-            cmdline,
-            overlay,
-            init: &self.init,
-            e2fsck: None,
-            shell: None,
-            kernels: &self.kernels,
-            early: &[],
-            firmware: None,
-            root: &self.root,
-            bootsel: None,
-            data_size: None,
-            sizes: None,
-        }
+        let config = Config::new(name, "mbr", &self.init, &self.kernels, &self.root);
+        Config { rpi: Some(&self.firmware), cmdline, overlay, ..config }
     }
 }
 

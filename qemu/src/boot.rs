@@ -56,25 +56,13 @@ fn build(options: &cli::Boot) -> Result<Image> {
     let kernel = Store::open()?.get(Wanted::Kernel)?;
     let out = directory(options.rootfs)?;
     let root = options.rootfs.squashfs(Programs::Arm64, &out)?;
+    let (name, init) = (options.rootfs.name(), [cargo::INIT.shipped()?]);
+    let kernels: [(_, &[_]); 1] = [(kernel, &["virt"])];
     let config = Config {
-        name: options.rootfs.name(),
-        revision: 1,
-        table: "gpt",
-        eeprom: None,
-        uefi: None,
-        rpi: None,
         cmdline: "console=ttyAMA0 quiet",
         overlay: options.overlay.word(),
-        init: &[cargo::INIT.shipped()?],
-        e2fsck: None,
-        shell: None,
-        kernels: &[(kernel, &["virt"])],
-        early: &[],
-        firmware: None,
-        root: &root,
-        bootsel: None,
         data_size: Some("512M"),
-        sizes: None,
+        ..Config::new(name, "gpt", &init, &kernels, &root)
     };
     config.build(&cargo::IMAGE.shipped()?, &out, Output::Shown)
 }

@@ -55,7 +55,37 @@ pub(crate) struct Config<'a> {
 /// Level of zstd: a tenth larger than by the default, and packed in a fifteenth of the time.
 const ZSTD_LEVEL: u8 = 3;
 
-impl Config<'_> {
+impl<'a> Config<'a> {
+    /// The least of an image: revision 1 of a root and what boots it, by no firmware in particular.
+    pub(crate) fn new(
+        name: &'a str,
+        table: &'a str,
+        init: &'a [PathBuf],
+        kernels: &'a [(PathBuf, &'static [&'static str])],
+        root: &'a Path,
+    ) -> Self {
+        Self {
+            name,
+            revision: 1,
+            table,
+            rpi: None,
+            eeprom: None,
+            uefi: None,
+            cmdline: "console=ttyAMA0",
+            overlay: "volatile",
+            init,
+            e2fsck: None,
+            shell: None,
+            kernels,
+            early: &[],
+            firmware: None,
+            root,
+            bootsel: None,
+            data_size: None,
+            sizes: None,
+        }
+    }
+
     fn toml(&self) -> String {
         let program = |key, path: Option<&Path>| {
             path.map(|path| format!("{key} = {}\n", quoted(path))).unwrap_or_default()

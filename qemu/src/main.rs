@@ -15,6 +15,7 @@ mod image;
 mod machine;
 mod progress;
 mod qmp;
+mod random;
 mod recorder;
 mod rootfs;
 mod run;

@@ -16,6 +16,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::random::Random;
+
 /// `WRITE_LOG_MAGIC` and `WRITE_LOG_VERSION`.
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const VERSION: u64 = 1;
@@ -140,6 +142,41 @@ impl Request {
         (0 < at && !part.is_empty()).then(|| Self::Write(*offset + at as u64, part.to_vec()))
     }
 
+    /// What is left of a write whose power goes in the middle, from either end: of a long one about so many parts, of one
+    /// of up to eight sectors every part.
+    pub(crate) fn parts(&self, most: usize) -> Vec<Self> {
+        let Self::Write(_, bytes) = self else { return Vec::new() };
+        let sectors = bytes.len() / SECTOR;
+        let step = if sectors <= 8 { 1 } else { sectors.div_ceil(most.max(1)) };
+        let either = |sectors| [self.torn(sectors), self.torn_off(sectors)];
+        (1..sectors).step_by(step).flat_map(either).flatten().collect()
+    }
+
+    /// Whether this part of a write ends or begins in the middle of the superblock of the ext4 that begins at byte
+    /// `start`. It is two sectors with one checksum: a disk that writes the first alone leaves a file system that only
+    /// e2fsck can mend, whoever makes ext4 write it. Flash writes more than a sector at once.
+    pub(crate) fn splits_superblock(&self, start: u64) -> bool {
+        let middle = start + 1536;
+        let ends = self.end() == middle && self.touches(middle - 1, middle);
+        ends || matches!(self, Self::Write(offset, _) if *offset == middle)
+    }
+
+    /// What takes it back: a write of what is there before it.
+    pub(crate) fn undone(&self, disk: &File) -> Result<Self> {
+        let start = self.start();
+        let mut before = vec![0; usize::try_from(self.end().saturating_sub(start))?];
+        disk.read_exact_at(&mut before, start)?;
+        Ok(Self::Write(start, before))
+    }
+
+    /// The first byte that it changes; 0 for a flush.
+    pub(crate) fn start(&self) -> u64 {
+        match self {
+            Self::Write(offset, _) | Self::Discard(offset, _) => *offset,
+            Self::Flush => 0,
+        }
+    }
+
     /// The byte behind what it changes; 0 for a flush.
     pub(crate) fn end(&self) -> u64 {
         match self {
@@ -151,17 +188,16 @@ impl Request {
 
     /// Whether it changes something from `start` to before `end`, in bytes.
     pub(crate) fn touches(&self, start: u64, end: u64) -> bool {
-        let (Self::Write(offset, _) | Self::Discard(offset, _)) = self else { return false };
-        *offset < end && start < self.end()
+        *self != Self::Flush && self.start() < end && start < self.end()
     }
 }
 
 /// What may be on the medium when the power goes before request number `end`: all that was flushed, and of what came
-/// since then some, in another order. `pick` chooses: of so many one.
+/// since then some, in another order.
 pub(crate) fn reordered<'a>(
     requests: &'a [Request],
     end: usize,
-    pick: &mut dyn FnMut(usize) -> usize,
+    random: &mut Random,
 ) -> Vec<&'a Request> {
     let before = requests.get(..end).unwrap_or(requests);
     let flush = before.iter().rposition(|request| *request == Request::Flush);
@@ -169,9 +205,9 @@ pub(crate) fn reordered<'a>(
     let (kept, open) = before.split_at(flushed);
     let mut left: Vec<&Request> = open.iter().collect();
     let mut state: Vec<&Request> = kept.iter().collect();
-    let count = pick(left.len() + 1);
+    let count = random.of(left.len() + 1);
     for _ in 0..count {
-        let one = pick(left.len());
+        let one = random.of(left.len());
         state.push(left.swap_remove(one));
     }
     state
@@ -179,6 +215,8 @@ pub(crate) fn reordered<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn entry(sector: u64, sectors: u64, flags: u64, data: &[u8]) -> Vec<u8> {
@@ -237,10 +275,16 @@ mod tests {
     fn reordering_stays_behind_the_last_flush() {
         let write = |at| Request::Write(at, vec![0; 512]);
         let requests = [write(0), Request::Flush, write(1), write(2), write(3)];
-        let mut numbers = [2, 2, 0].into_iter();
-        let state = reordered(&requests, 5, &mut |of| numbers.next().unwrap() % of);
-        assert_eq!(state, [&write(0), &Request::Flush, &write(3), &write(1)]);
-        let state = reordered(&requests, 5, &mut |_| 0);
-        assert_eq!(state, [&write(0), &Request::Flush]);
+        let mut orders = BTreeSet::new();
+        for seed in 0..1000 {
+            let state = reordered(&requests, 5, &mut Random(seed));
+            assert_eq!(state.get(..2), Some(&[&write(0), &Request::Flush][..]));
+            let rest: Vec<u64> = state.iter().skip(2).map(|request| request.start()).collect();
+            assert_eq!(rest.iter().collect::<BTreeSet<_>>().len(), rest.len(), "one twice");
+            orders.insert(rest);
+        }
+        // of three: none, 3 of one, 6 of two, 6 of three
+        assert_eq!(orders.len(), 16);
+        assert!(orders.iter().flatten().all(|at| (1..=3).contains(at)));
     }
 }

@@ -102,9 +102,7 @@ impl Standin {
         ensure!(size.is_power_of_two(), "a card of {size} bytes: QEMU takes powers of two only");
         ensure!(size >= length, "a card of {size} bytes: the image has {length}");
         let card = self.card();
-        let mut copy = tool::command("cp");
-        copy.args(["--sparse=always", "--reflink=auto"]).arg(&self.image).arg(&card);
-        tool::run(&mut copy)?;
+        tool::copy_sparse(&self.image, &card)?;
         let file = File::options().write(true).open(&card);
         file.and_then(|file| file.set_len(size))
             .with_context(|| format!("cannot make {} {size} bytes long", card.display()))

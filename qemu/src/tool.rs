@@ -87,6 +87,12 @@ pub(crate) fn tail(text: &str, count: usize) -> String {
     lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
 }
 
+/// A copy with a hole wherever there are zeros.
+pub(crate) fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
+    let mut copy = command("cp");
+    run(copy.args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to)).map(drop)
+}
+
 /// The hash of a file, in hexadecimal.
 pub(crate) fn sha256(path: &Path) -> Result<String> {
     let cannot = || format!("cannot read {}", path.display());

@@ -247,6 +247,31 @@ pub(crate) fn last_partition(image: &Path, start_mib: u64, to: &Path) {
     partition(image, start_mib, mib, to);
 }
 
+/// Builds; false where a program is missing.
+pub(crate) fn built(project: &Project) -> bool {
+    let needed = [
+        ("depmod", "kmod"),
+        ("mke2fs", "e2fsprogs"),
+        ("mksquashfs", "squashfs-tools"),
+        ("mcopy", "mtools"),
+    ];
+    if !needed.iter().all(|(name, package)| program(name, package).is_some()) {
+        return false;
+    }
+    output(&mut project.build("out"));
+    true
+}
+
+/// A file on the partition that begins at `mib`, read by mtools.
+#[track_caller]
+pub(crate) fn read(image: &Path, mib: u64, name: &str) -> Vec<u8> {
+    let copy = image.with_file_name("copy");
+    let mut mcopy = program("mcopy", "mtools").unwrap();
+    mcopy.args(["-n", "-o", "-i"]).arg(format!("{}@@{mib}M", image.display()));
+    output(mcopy.arg(format!("::{name}")).arg(&copy));
+    fs::read(copy).unwrap()
+}
+
 /// Compares two files by their content and says which differ.
 #[track_caller]
 pub(crate) fn assert_equal(one: &Path, two: &Path) {

@@ -32,7 +32,18 @@ fn lint(image: &Image) -> Vec<Finding> {
 /// These rules and no others fire; the first one with this place and text.
 #[track_caller]
 fn check(change: impl FnOnce(&mut Image), rules: &[&str], place: &str, what: &str) {
-    let mut image = Image::new();
+    check_on(Image::new(), change, rules, place, what);
+}
+
+/// The same on this image.
+#[track_caller]
+fn check_on(
+    mut image: Image,
+    change: impl FnOnce(&mut Image),
+    rules: &[&str],
+    place: &str,
+    what: &str,
+) {
     change(&mut image);
     let findings = lint(&image);
     let fired: BTreeSet<&str> = findings.iter().map(|finding| finding.rule).collect();

@@ -1,23 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Rules on what UEFI and GRUB start from.
 
-use std::collections::BTreeSet;
-
 use super::common::{efi, pivot_image, refusal};
 use super::image::Image;
-use super::lint;
+use super::{check_on, lint};
 
 /// As `check`, on an image for UEFI.
 #[track_caller]
 fn check(change: impl FnOnce(&mut Image), rules: &[&str], place: &str, what: &str) {
-    let mut image = Image::uefi();
-    change(&mut image);
-    let findings = lint(&image);
-    let fired: BTreeSet<&str> = findings.iter().map(|finding| finding.rule).collect();
-    assert_eq!(fired, rules.iter().copied().collect(), "{findings:#?}");
-    let found =
-        findings.iter().any(|f| f.rule == rules[0] && f.place == place && f.what.contains(what));
-    assert!(found, "{findings:#?}");
+    check_on(Image::uefi(), change, rules, place, what);
 }
 
 fn without(name: &'static str) -> impl FnOnce(&mut Image) {

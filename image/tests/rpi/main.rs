@@ -19,36 +19,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::pi::{self, CONFIG, KERNELS};
-use common::{Project, assert_equal, last_partition, output, partition, pivot_image, program};
+use common::{
+    Project, assert_equal, built, last_partition, output, partition, pivot_image, program, read,
+};
 
 /// Where the slots begin.
 const SLOTS: [u64; 2] = [33, 161];
 const DATA: u64 = 289;
-
-/// Builds; false where a program is missing.
-fn built(project: &Project) -> bool {
-    let needed = [
-        ("depmod", "kmod"),
-        ("mke2fs", "e2fsprogs"),
-        ("mksquashfs", "squashfs-tools"),
-        ("mcopy", "mtools"),
-    ];
-    if !needed.iter().all(|(name, package)| program(name, package).is_some()) {
-        return false;
-    }
-    output(&mut project.build("out"));
-    true
-}
-
-/// A file on the partition that begins at `mib`, read by mtools.
-#[track_caller]
-fn read(image: &Path, mib: u64, name: &str) -> Vec<u8> {
-    let copy = image.with_file_name("copy");
-    let mut mcopy = program("mcopy", "mtools").unwrap();
-    mcopy.args(["-n", "-o", "-i"]).arg(format!("{}@@{mib}M", image.display()));
-    output(mcopy.arg(format!("::{name}")).arg(&copy));
-    fs::read(copy).unwrap()
-}
 
 /// Names on that partition, in their order, without those in directories.
 fn names(image: &Path, mib: u64) -> Vec<String> {

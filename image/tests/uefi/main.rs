@@ -18,8 +18,8 @@ use std::path::Path;
 
 use common::pi::gzip;
 use common::{
-    Project, RELEASE, assert_equal, deb, efi, module, output, partition, pivot_image, program,
-    refusal,
+    Project, RELEASE, assert_equal, built, deb, efi, module, output, partition, pivot_image,
+    program, read, refusal,
 };
 
 /// Where GRUB is in Debian's packages.
@@ -76,31 +76,6 @@ fn configure(project: &Project, uefi: &str) {
     let section = format!("[uefi]\n{uefi}\n[initramfs]");
     let text = common::CONFIG.replace("[initramfs]", &section).replace("\"virt\"", "\"uefi\"");
     project.write("demo.toml", text.as_bytes());
-}
-
-/// Builds; false where a program is missing.
-fn built(project: &Project) -> bool {
-    let needed = [
-        ("depmod", "kmod"),
-        ("mke2fs", "e2fsprogs"),
-        ("mksquashfs", "squashfs-tools"),
-        ("mcopy", "mtools"),
-    ];
-    if !needed.iter().all(|(name, package)| program(name, package).is_some()) {
-        return false;
-    }
-    output(&mut project.build("out"));
-    true
-}
-
-/// A file on the partition that begins at `mib`, read by mtools.
-#[track_caller]
-fn read(image: &Path, mib: u64, name: &str) -> Vec<u8> {
-    let copy = image.with_file_name("copy");
-    let mut mcopy = program("mcopy", "mtools").unwrap();
-    mcopy.args(["-n", "-o", "-i"]).arg(format!("{}@@{mib}M", image.display()));
-    output(mcopy.arg(format!("::{name}")).arg(&copy));
-    fs::read(copy).unwrap()
 }
 
 #[track_caller]

@@ -14,7 +14,6 @@ mod look;
 mod mutations;
 mod operations;
 mod pi;
-mod random;
 mod session;
 mod states;
 mod story;
@@ -29,7 +28,7 @@ use anyhow::{Result, anyhow};
 
 use super::case::{Base, Case};
 use super::fixture::Fixture;
-use crate::cargo;
+use crate::{cargo, tool};
 pub(crate) use device::Device;
 use look::Bench;
 pub(crate) use look::sparse_copy;
@@ -103,7 +102,7 @@ fn beginning(device: &Device) -> Result<Arc<Beginning>> {
     }
     fs::create_dir_all(&directory)?;
     let factory = directory.join("factory.img");
-    card::copy(&device.factory.disk, &factory)?;
+    tool::copy_sparse(&device.factory.disk, &factory)?;
     let garbage = format!("/pivot/revisions/{}", of::GARBAGE);
     tamper(&factory, &directory, |data| data.debugfs(&[format!("mkdir {garbage}")]).map(drop))?;
     let first = Session::record(
@@ -114,7 +113,7 @@ fn beginning(device: &Device) -> Result<Arc<Beginning>> {
         &directory.join("first"),
     )?;
     let crowded = directory.join("crowded.img");
-    card::copy(&first.end, &crowded)?;
+    tool::copy_sparse(&first.end, &crowded)?;
     device.damage(&crowded)?;
     tamper(&crowded, &directory, |data| data.fill_up_to(LEFT))?;
     let beginning = Arc::new(Beginning { first, crowded });

@@ -29,9 +29,7 @@ impl DiskCopy {
     /// Copies the image's disk into `directory`.
     pub(crate) fn make(image: &Image, directory: &Path) -> Result<Self> {
         let path = directory.join("disk.img");
-        let mut copy = tool::command("cp");
-        copy.args(["--sparse=always", "--reflink=auto"]).arg(&image.disk).arg(&path);
-        tool::run(&mut copy)?;
+        tool::copy_sparse(&image.disk, &path)?;
         Self::open(path, directory)
     }
 

@@ -219,26 +219,8 @@ impl Builder<'_> {
     }
 
     fn config<'a>(&'a self, name: &'a str, kernels: Kernels<'a>, root: &'a Path) -> Config<'a> {
-        Config {
-            name,
-            revision: 1,
-            table: "gpt",
-            eeprom: None,
-            uefi: None,
-            rpi: None,
-            cmdline: CMDLINE,
-            overlay: "volatile",
-            init: self.init,
-            e2fsck: None,
-            shell: None,
-            kernels,
-            early: &[],
-            firmware: None,
-            root,
-            bootsel: None,
-            data_size: Some("64M"),
-            sizes: None,
-        }
+        let config = Config::new(name, "gpt", self.init, kernels, root);
+        Config { cmdline: CMDLINE, data_size: Some("64M"), ..config }
     }
 
     fn out(&self, name: &str) -> Result<PathBuf> {

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::case::{Base, Case};
 use super::fixture::Fixture;
 use super::life::{BOOTSEL, Device, Life, Start, TRYBOOT, looks};
+use crate::random::Random;
 use crate::run::{self, Ended, Kill};
 
 /// Machines at a time, each with a card of its own.
@@ -57,7 +58,7 @@ const TRY: &str = "updates: try";
 /// One device.
 struct Chain {
     device: Device,
-    random: u64,
+    random: Random,
     /// How long a boot takes at most, and each of the phases.
     times: [Duration; 4],
     /// Kills in the boot, and in each of the phases.
@@ -72,10 +73,10 @@ impl Chain {
     fn new(life: &Life, directory: &Path, number: u32, seed: u64) -> Result<Self> {
         let directory = directory.join(number.to_string());
         fs::create_dir(&directory)?;
-        let files = [(life.second_pi5.as_path(), "/2.bundle"), (&life.third, "/3.bundle")];
+        let files = [(life.second_for_pi5()?, "/2.bundle"), (&life.third, "/3.bundle")];
         let mut device = Device::new("pi5", &life.factory, &files, &directory)?;
         device.standin.quick = true;
-        let random = seed.wrapping_add(u64::from(number) << 32);
+        let random = Random(seed.wrapping_add(u64::from(number) << 32));
         let default = ("a".to_owned(), false);
         Ok(Self { device, random, times: [Duration::ZERO; 4], hits: [0; 4], trials: 0, default })
     }
@@ -99,15 +100,15 @@ impl Chain {
     /// something to do, and that is soon done.
     fn round(&mut self) -> Result<()> {
         let [boot, commit, install, attempt] = self.times;
-        let (after, within) = match (self.device.cause.tryboot, self.pick(4)) {
+        let (after, within) = match (self.device.cause.tryboot, self.random.of(4)) {
             (_, 0) => ("", boot),
             (true, 1 | 2) => (BEGIN, commit),
             (false, 1) => (INSTALL, install),
             (false, 2) => (TRY, attempt),
             _ => return self.start(None),
         };
-        let most = u64::try_from(within.as_millis())?;
-        let delay = Duration::from_millis(self.pick(most));
+        let most = usize::try_from(within.as_millis())?;
+        let delay = Duration::from_millis(self.random.of(most) as u64);
         self.start(Some(Kill { after, delay }))
     }
 
@@ -144,13 +145,6 @@ impl Chain {
         }
         self.default.1 |= start.tryboot();
         Ok(())
-    }
-
-    /// Knuth's constants.
-    fn pick(&mut self, of: u64) -> u64 {
-        let next = self.random.wrapping_mul(6_364_136_223_846_793_005);
-        self.random = next.wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) % of.max(1)
     }
 }
 

@@ -12,20 +12,16 @@ use anyhow::{Result, ensure};
 
 use super::case::{Base, Case};
 use super::checks::{trial_failed, watchdog_reset};
-use super::fixture::Fixture;
 use crate::rootfs::IDENTITY;
 pub(crate) use device::{BOOTSEL, Device, Start};
 pub(crate) use device::{Expected, tamper};
 pub(crate) use firmware::Firmware;
 pub(crate) use make::{Life, Maker, identity, loaders};
 
-/// What of a life depends on the board.
+/// What of a life depends on the machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Story {
-    pub(crate) board: &'static str,
-    /// The second revision's bundle.
-    pub(crate) second: fn(&Life) -> &Path,
-    /// The kernel in it.
+    /// The second revision's kernel.
     pub(crate) second_linux: (&'static str, &'static str),
     /// Whether the machine has a watchdog that works.
     pub(crate) watchdog: bool,
@@ -38,28 +34,22 @@ pub(crate) struct Story {
 const FIRST_LINUX: (&str, &str) = ("6.12.", "-arm64");
 
 /// QEMU's model of its watchdog resets the machine as soon as it is armed.
-const PI3: Story = Story {
-    board: "pi3b",
-    second: |life| &life.second_pi3,
-    second_linux: ("6.1.0-", "-arm64"),
-    watchdog: false,
-    memory: false,
-    was_reset,
-};
-const PI5: Story = Story {
-    board: "pi5",
-    second: |life| &life.second_pi5,
-    second_linux: ("6.12.", "-arm64-16k"),
-    watchdog: true,
-    memory: true,
-    was_reset,
-};
+const PI3: Story =
+    Story { second_linux: ("6.1.0-", "-arm64"), watchdog: false, memory: false, was_reset };
+const PI5: Story =
+    Story { second_linux: ("6.12.", "-arm64-16k"), watchdog: true, memory: true, was_reset };
 
 pub(crate) fn cases() -> Vec<Case> {
     let case = |name, custom| Case { base: Base::Life, custom: Some(custom), ..Case::new(name) };
     vec![
-        case("life-pi3b", |fixture, directory| live(fixture, directory, &PI3)),
-        case("life-pi5", |fixture, directory| live(fixture, directory, &PI5)),
+        case("life-pi3b", |fixture, directory| {
+            let life = fixture.life()?;
+            live("pi3b", life, &life.second, directory, &PI3)
+        }),
+        case("life-pi5", |fixture, directory| {
+            let life = fixture.life()?;
+            live("pi5", life, life.second_for_pi5()?, directory, &PI5)
+        }),
     ]
 }
 
@@ -68,10 +58,15 @@ const A1: Expected = Expected { slot: "a", revision: 1, linux: FIRST_LINUX, tria
 const A3: Expected = Expected { revision: 3, ..A1 };
 const A3_ON_TRIAL: Expected = Expected { trial: true, ..A3 };
 
-fn live(fixture: &Fixture, directory: &Path, story: &Story) -> Result<String> {
-    let life = fixture.life()?;
-    let files = [((story.second)(life), "/2.bundle"), (&life.third, "/3.bundle")];
-    let mut device = Device::new(story.board, &life.factory, &files, directory)?;
+fn live(
+    board: &'static str,
+    life: &Life,
+    second: &Path,
+    directory: &Path,
+    story: &Story,
+) -> Result<String> {
+    let files = [(second, "/2.bundle"), (&life.third, "/3.bundle")];
+    let mut device = Device::new(board, &life.factory, &files, directory)?;
     // board-pi5 boots from an SD card.
     device.standin.quick = true;
     live_on(&mut device, story)

@@ -43,11 +43,9 @@ fn device(fixture: &Fixture, files: &[(&Path, &str)], directory: &Path) -> Resul
 
 fn live(fixture: &Fixture, directory: &Path) -> Result<String> {
     let life: &Life = fixture.uefi()?;
-    let files = [(&*life.second_pi5, "/2.bundle"), (&life.third, "/3.bundle")];
+    let files = [(&*life.second, "/2.bundle"), (&life.third, "/3.bundle")];
     let mut device = device(fixture, &files, directory)?;
     let story = Story {
-        board: "",
-        second: |life| &life.second_pi5,
         second_linux: ("6.1.0-", "-arm64"),
         watchdog: true,
         memory: false,

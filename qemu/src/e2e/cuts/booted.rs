@@ -8,13 +8,13 @@ use std::thread;
 use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
-use super::card;
 use super::device::Device;
 use super::guest::{self, Orders, Recording};
 use super::operations::{A, B, Operation};
-use super::random::Random;
 use super::session::Session;
 use super::world::{PowerOn, World};
+use crate::random::Random;
+use crate::tool;
 
 /// How many are booted, in the ordinary run and in the long one.
 const BOOTED: [usize; 2] = [6, 26];
@@ -85,7 +85,7 @@ fn choose<'a>(sessions: &[&'a Session], count: usize) -> Result<Vec<Cut<'a>>> {
 impl Cut<'_> {
     fn boot(&self, device: &Device, update: bool, directory: &Path) -> Result<()> {
         let path = directory.join("card.img");
-        card::copy(&self.session.start, &path)?;
+        tool::copy_sparse(&self.session.start, &path)?;
         let file = File::options().write(true).open(&path)?;
         let requests = &self.session.recording.requests;
         requests.iter().take(self.requests).try_for_each(|request| request.apply(&file))?;

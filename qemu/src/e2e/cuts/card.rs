@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use super::device::{Device, Hash, PIECE, Revision, piece_at};
 use crate::image::{self, Partition};
 use crate::recorder::Request;
+use crate::tool;
 
 /// What a slot holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +37,7 @@ struct Slot<'a> {
 /// What is needed to go back.
 #[derive(Debug)]
 struct Before {
-    at: u64,
-    bytes: Vec<u8>,
+    back: Request,
     data: u64,
 }
 
@@ -63,7 +63,7 @@ fn new_name() -> u64 {
 impl<'a> Card<'a> {
     /// A copy of a disk that this device made.
     pub(super) fn copy(device: &'a Device, from: &Path, to: PathBuf) -> Result<Self> {
-        copy(from, &to)?;
+        tool::copy_sparse(from, &to)?;
         let partitions = image::partitions(&to)?;
         let [_, a, b, data] = partitions.as_slice() else {
             anyhow::bail!("{} has not four partitions", from.display())
@@ -82,32 +82,18 @@ impl<'a> Card<'a> {
 
     /// Does a request.
     pub(super) fn apply(&mut self, request: &Request) -> Result<()> {
-        let (at, zeros);
-        let bytes = match request {
-            Request::Flush => return Ok(()),
-            Request::Write(offset, bytes) => {
-                at = *offset;
-                bytes
-            }
-            Request::Discard(offset, length) => {
-                at = *offset;
-                zeros = vec![0; usize::try_from(*length)?];
-                &zeros
-            }
-        };
-        let mut before = vec![0; bytes.len()];
-        self.file.read_exact_at(&mut before, at).context("a request past the card's end")?;
-        self.undo.push(Before { at, bytes: before, data: self.data_name });
+        let back = request.undone(&self.file).context("a request past the card's end")?;
+        self.undo.push(Before { back, data: self.data_name });
         if request.touches(self.data.start, self.data.start + self.data.length) {
             self.data_name = new_name();
         }
-        self.write(at, bytes)
+        self.change(request)
     }
 
-    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
-        self.file.write_all_at(bytes, at)?;
-        let end = at + bytes.len() as u64;
-        self.slots.iter_mut().try_for_each(|slot| slot.look(&self.file, at, end))
+    fn change(&mut self, request: &Request) -> Result<()> {
+        request.apply(&self.file)?;
+        let (start, end) = (request.start(), request.end());
+        self.slots.iter_mut().try_for_each(|slot| slot.look(&self.file, start, end))
     }
 
     /// A point to go back to.
@@ -119,7 +105,7 @@ impl<'a> Card<'a> {
     pub(super) fn back_to(&mut self, point: usize) -> Result<()> {
         while self.undo.len() > point {
             let Some(before) = self.undo.pop() else { break };
-            self.write(before.at, &before.bytes)?;
+            self.change(&before.back)?;
             self.data_name = before.data;
         }
         Ok(())
@@ -185,11 +171,4 @@ impl Slot<'_> {
         let blank = sector.iter().all(|byte| *byte == 0);
         Ok(if blank { Content::Blank } else { Content::Other })
     }
-}
-
-/// A copy with the same holes.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
-    let mut copy = crate::tool::command("cp");
-    copy.args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to);
-    crate::tool::run(&mut copy).map(drop)
 }

@@ -6,16 +6,17 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::slice::from_ref;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use super::grub::Grub;
-use super::random::Random;
 use super::world::World;
 use crate::e2e::life::{Maker, identity};
 use crate::fetch::{self, Store, Wanted};
 use crate::image::{Config, Image, Output};
+use crate::random::Random;
 use crate::{rootfs, tool};
 
 /// What content is compared by.
@@ -91,25 +92,15 @@ impl Device {
             let out = directory.join(format!("revision{number}"));
             fs::create_dir_all(&out)?;
             let root = root(number, &key.with_extension("pub"), &out)?;
+            let table = if world == World::Pi { "mbr" } else { "gpt" };
             let config = Config {
-                name: "cuts",
                 revision: number,
-                table: if world == World::Pi { "mbr" } else { "gpt" },
-                eeprom: None,
                 uefi: parts.grub.as_ref().map(|paths| paths.each_ref().map(PathBuf::as_path)),
                 rpi: parts.firmware.as_deref(),
                 cmdline: CMDLINE,
-                overlay: "volatile",
-                init: maker.init,
-                e2fsck: None,
                 shell: (number == 2).then_some(&busybox),
-                kernels: std::slice::from_ref(&parts.kernel),
-                early: &[],
-                firmware: None,
-                root: &root,
-                bootsel: None,
-                data_size: None,
                 sizes: Some(parts.sizes),
+                ..Config::new("cuts", table, maker.init, from_ref(&parts.kernel), &root)
             };
             let image = config.build(maker.pivot_image, &out, Output::Quiet)?;
             let bundle = directory.join(format!("{number}.bundle"));

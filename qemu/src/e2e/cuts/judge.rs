@@ -286,7 +286,7 @@ fn slot(facts: &Facts, partition: u32) -> Content {
 /// For a person who looks at what failed: the state as a file.
 pub(super) fn keep(card: &Card<'_>, directory: &Path) -> String {
     let path = directory.join("bad.img");
-    match super::card::copy(&card.path, &path) {
+    match crate::tool::copy_sparse(&card.path, &path) {
         Ok(()) => format!("the card is {}", path.display()),
         Err(why) => format!("the card was not kept: {why:#}"),
     }

@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::SEED;
-use super::card::{Card, copy};
+use super::card::Card;
 use super::device::Device;
 use super::guest::{self, Orders, Recording};
 use super::judge::{Judge, keep};
 use super::look::{Bench, sparse_copy};
 use super::operations::{BOOT, Barrier, Operation};
-use super::random::Random;
 use super::states::{Count, Effort, States};
 use crate::e2e::disk::DiskCopy;
 use crate::image;
+use crate::random::Random;
 use crate::recorder::Request;
 use crate::tool;
 
@@ -88,7 +88,7 @@ impl Session {
     ) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let end = directory.join("end.img");
-        copy(start, &end)?;
+        tool::copy_sparse(start, &end)?;
         let (last, run): (Vec<Step>, Vec<Step>) =
             steps.iter().partition(|step| matches!(step, Step::Last(_)));
         let run: Vec<String> = run.into_iter().map(Step::words).collect();

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use super::card::Card;
 use super::judge::Judge;
-use super::random::Random;
-use crate::recorder::{Request, SECTOR};
+use crate::random::Random;
+use crate::recorder::Request;
 
 /// How much is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -74,12 +74,8 @@ impl States<'_, '_, '_> {
     }
 
     fn torn(&mut self, request: &Request) -> Result<()> {
-        let Request::Write(_, bytes) = request else { return Ok(()) };
-        let sectors = bytes.len() / SECTOR;
-        let step = if sectors <= 8 { 1 } else { sectors.div_ceil(self.effort.torn.max(1)) };
-        let either = |sectors| [request.torn(sectors), request.torn_off(sectors)];
-        for part in (1..sectors).step_by(step).flat_map(either).flatten() {
-            if self.splits_superblock(&part) {
+        for part in request.parts(self.effort.torn) {
+            if part.splits_superblock(self.card.data.start) {
                 continue;
             }
             let point = self.card.here();
@@ -91,15 +87,6 @@ impl States<'_, '_, '_> {
             self.count.torn += 1;
         }
         Ok(())
-    }
-
-    /// ext4's superblock is two sectors with one checksum: a disk that writes the first alone leaves a file system that
-    /// only e2fsck can mend, whoever makes ext4 write it. Flash writes more than a sector at once. See `grow`.
-    fn splits_superblock(&self, part: &Request) -> bool {
-        let middle = self.card.data.start + 1536;
-        let ends = part.end() == middle && part.touches(middle - 1, middle);
-        let begins = matches!(part, Request::Write(offset, _) if *offset == middle);
-        ends || begins
     }
 
     /// Of the requests since a flush any may be on the medium. The card has all of them, before and after this.

@@ -15,6 +15,7 @@ use crate::e2e::cuts::sparse_copy;
 use crate::e2e::disk::DiskCopy;
 use crate::e2e::fixture::Fixture;
 use crate::image::{self, Partition};
+use crate::random::Random;
 use crate::recorder::{self, Request, SECTOR};
 use crate::standin::verified;
 use crate::tool;
@@ -27,7 +28,7 @@ const REORDERED: [usize; 2] = [400, 5000];
 pub(super) fn everywhere(fixture: &Fixture, directory: &Path) -> Result<String> {
     let mut device = super::device(fixture, directory, BOOTCONF)?;
     let start = directory.join("start.img");
-    copy(&device.standin.card(), &start)?;
+    tool::copy_sparse(&device.standin.card(), &start)?;
     let log = directory.join("requests");
     device.standin.record = Some(log.clone());
     device.boot(&looks(), |start| is_staged(start, 1))?;
@@ -54,7 +55,7 @@ struct Cuts {
     requests: Vec<Request>,
     path: PathBuf,
     file: File,
-    undo: Vec<(u64, Vec<u8>)>,
+    undo: Vec<Request>,
     first: Partition,
     data: Partition,
     /// The number of the request that renames the files, and where it writes.
@@ -73,7 +74,7 @@ impl Cuts {
     fn new(device: &Device, start: PathBuf, requests: Vec<Request>, all: bool) -> Result<Self> {
         let directory = device.standin.directory.clone();
         let path = directory.join("cut.img");
-        copy(&start, &path)?;
+        tool::copy_sparse(&start, &path)?;
         let partitions = image::partitions(&path)?;
         let [first, _, _, data] = partitions.as_slice() else { bail!("not four partitions") };
         let (first, data) = (*first, *data);
@@ -120,7 +121,7 @@ impl Cuts {
         ensure!(directory.count() == 1, "the directory was written more than once");
         let before = content(&self.start)?;
         let after = self.directory.join("after.img");
-        copy(&self.start, &after)?;
+        tool::copy_sparse(&self.start, &after)?;
         let file = File::options().write(true).open(&after)?;
         self.requests.iter().try_for_each(|request| request.apply(&file))?;
         // while they are staged, recovery.bin is what the .rec was
@@ -136,21 +137,14 @@ impl Cuts {
     }
 
     fn apply(&mut self, request: &Request) -> Result<()> {
-        let (at, length) = match request {
-            Request::Flush => return Ok(()),
-            Request::Write(at, bytes) => (*at, bytes.len()),
-            Request::Discard(at, length) => (*at, usize::try_from(*length)?),
-        };
-        let mut before = vec![0; length];
-        self.file.read_exact_at(&mut before, at)?;
-        self.undo.push((at, before));
+        self.undo.push(request.undone(&self.file)?);
         request.apply(&self.file)
     }
 
     fn back_to(&mut self, point: usize) -> Result<()> {
         while self.undo.len() > point {
-            let Some((at, bytes)) = self.undo.pop() else { break };
-            self.file.write_all_at(&bytes, at)?;
+            let Some(back) = self.undo.pop() else { break };
+            back.apply(&self.file)?;
         }
         Ok(())
     }
@@ -162,14 +156,10 @@ impl Cuts {
             let Some(request) = self.requests.get(number).cloned() else { break };
             self.judge().with_context(|| format!("before request {number}"))?;
             prefixes += 1;
-            let sectors =
-                if let Request::Write(_, bytes) = &request { bytes.len() / SECTOR } else { 0 };
-            let step = if sectors <= 8 { 1 } else { sectors.div_ceil(self.parts) };
-            let either = |at| [request.torn(at), request.torn_off(at)];
-            for part in (1..sectors).step_by(step).flat_map(either).flatten() {
+            for part in request.parts(self.parts) {
                 let point = self.undo.len();
                 self.apply(&part)?;
-                if !self.splits_superblock(&part) {
+                if !part.splits_superblock(self.data.start) {
                     self.judge().with_context(|| format!("in the middle of request {number}"))?;
                     torn += 1;
                 }
@@ -182,25 +172,11 @@ impl Cuts {
         Ok((prefixes + 1, torn))
     }
 
-    /// See `cuts::states`.
-    fn splits_superblock(&self, part: &Request) -> bool {
-        let middle = self.data.start + 1536;
-        let ends = part.end() == middle && part.touches(middle - 1, middle);
-        ends || matches!(part, Request::Write(at, _) if *at == middle)
-    }
-
     fn reordered(&mut self, count: usize) -> Result<usize> {
-        let mut random = 1_u64;
-        // Knuth's constants: the same states in every run.
-        let mut pick = |of: usize| {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from(random >> 33).unwrap_or(0) % of.max(1)
-        };
+        let mut random = Random(1);
         for number in 0..count {
-            let end = 1 + pick(self.requests.len());
-            let state = recorder::reordered(&self.requests, end, &mut pick);
+            let end = 1 + random.of(self.requests.len());
+            let state = recorder::reordered(&self.requests, end, &mut random);
             let state: Vec<Request> = state.into_iter().cloned().collect();
             state.iter().try_for_each(|request| self.apply(request))?;
             self.judge().with_context(|| format!("reordering {number} before request {end}"))?;
@@ -270,7 +246,7 @@ impl Cuts {
         let writes = self.requests.iter().position(of_files).context("no request")?;
         let cuts = [writes + 1, self.trigger, self.trigger + 1];
         for requests in cuts {
-            copy(&self.start, &device.standin.card())?;
+            tool::copy_sparse(&self.start, &device.standin.card())?;
             super::with_bootloader(device, BOOTCONF)?;
             device.cause = super::Cause::default();
             let file = File::options().write(true).open(device.standin.card())?;
@@ -302,9 +278,4 @@ fn converges(device: &mut Device) -> Result<()> {
 
 fn has(block: &[u8], name: &[u8]) -> bool {
     block.chunks_exact(32).any(|entry| entry.starts_with(name))
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let mut copy = tool::command("cp");
-    tool::run(copy.args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to)).map(drop)
 }

@@ -17,6 +17,7 @@ use super::extents::{extents, files, listed, names};
 use super::{CARD, MIB, is_grown};
 use crate::image::{self, Boot, Image, Partition};
 use crate::machine::{CORTEX_A72, Machine};
+use crate::random::Random;
 use crate::recorder::{self, Request, SECTOR};
 use crate::{run, tool};
 
@@ -83,7 +84,7 @@ impl Recorded {
         let disk = DiskCopy::make(image, directory)?;
         super::enlarge(&disk)?;
         let start = directory.join("start.img");
-        copy(&disk.path, &start)?;
+        tool::copy_sparse(&disk.path, &start)?;
         let files = files(&disk)?;
         let data = partition(&disk.path)?;
         let requests = record(boot, &disk)?;
@@ -161,8 +162,8 @@ impl Recorded {
     /// A copy of a state.
     fn copied(&self, from: &Cut, name: &str) -> Result<Cut> {
         let to = self.cut(name);
-        copy(&from.table, &to.table)?;
-        copy(&from.part, &to.part)?;
+        tool::copy_sparse(&from.table, &to.table)?;
+        tool::copy_sparse(&from.part, &to.part)?;
         Ok(to)
     }
 
@@ -223,18 +224,11 @@ impl Recorded {
     }
 
     fn reordered(&self) -> Result<usize> {
-        let mut random = 1_u64;
-        // Knuth's constants: the same states in every run.
-        let mut pick = |of: usize| {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from(random >> 33).unwrap_or(0) % of.max(1)
-        };
+        let mut random = Random(1);
         let first = self.first()?;
         for number in 0..REORDERED {
-            let end = first + 1 + pick(self.requests.len() - first);
-            let state = recorder::reordered(&self.requests, end, &mut pick);
+            let end = first + 1 + random.of(self.requests.len() - first);
+            let state = recorder::reordered(&self.requests, end, &mut random);
             let cut = self.copied(&self.cut("start"), "cut")?;
             self.apply(state, &cut)?;
             self.judge(&cut)
@@ -259,7 +253,7 @@ impl Recorded {
         let known = [self.data.length, self.new_length].contains(&data.length);
         ensure!(known && data.start == self.data.start, "partition 4 is {data:?}");
         let part = self.directory.join("judged.part");
-        copy(&cut.part, &part)?;
+        tool::copy_sparse(&cut.part, &part)?;
         File::options().write(true).open(&part)?.set_len(data.length)?;
         let output = tool::output(tool::command("e2fsck").args(["-f", "-p"]).arg(&part))?;
         if !matches!(output.status.code(), Some(0 | 1)) {
@@ -279,7 +273,7 @@ impl Recorded {
         for number in 0..BOOTED {
             let end = first + number * (span - 1) / BOOTED;
             let path = self.directory.join("disk.img");
-            copy(&self.start, &path)?;
+            tool::copy_sparse(&self.start, &path)?;
             let file = File::options().write(true).open(&path)?;
             self.requests.iter().take(end).try_for_each(|request| request.apply(&file))?;
             // The next one torn, where it is longer than a sector.
@@ -318,9 +312,4 @@ fn record(boot: &Boot, disk: &DiskCopy) -> Result<Vec<Request>> {
 
 fn partition(disk: &Path) -> Result<Partition> {
     image::partitions(disk)?.get(3).copied().context("there is no partition 4")
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let mut copy = tool::command("cp");
-    tool::run(copy.args(["--sparse=auto", "--reflink=auto"]).arg(from).arg(to)).map(drop)
 }

@@ -20,12 +20,33 @@ use crate::{progress, rootfs, tool};
 pub(crate) struct Life {
     /// With revision 1 in both slots; Linux 6.12 with pages of 4 KiB, which a Pi 3 and a Pi 5 boot.
     pub(crate) factory: Image,
-    /// Revision 2 for a Pi 3: Linux 6.1.
-    pub(crate) second_pi3: PathBuf,
-    /// Revision 2 for a Pi 5: Linux 6.12 with pages of 16 KiB, under its own file name.
-    pub(crate) second_pi5: PathBuf,
+    /// Revision 2: Linux 6.1.
+    pub(crate) second: PathBuf,
+    /// Another revision 2, for a Pi 5: Linux 6.12 with pages of 16 KiB, under its own file name.
+    second_16k: Option<PathBuf>,
     /// Revision 3: the kernel of revision 1.
     pub(crate) third: PathBuf,
+}
+
+impl Life {
+    /// The bundle of revision 2 that a Pi 5 boots.
+    pub(crate) fn second_for_pi5(&self) -> Result<&Path> {
+        self.second_16k.as_deref().context("no revision with pages of 16 KiB was built")
+    }
+}
+
+/// Of the revisions 1 to 3.
+struct Roots([PathBuf; 3]);
+
+impl Roots {
+    fn of(&self, revision: u32) -> &Path {
+        let [first, second, third] = &self.0;
+        match revision {
+            1 => first,
+            2 => second,
+            _ => third,
+        }
+    }
 }
 
 /// The builder's parts.
@@ -85,45 +106,47 @@ const DATA: &str = "176M";
 
 impl Maker<'_> {
     pub(crate) fn make(&self) -> Result<Life> {
-        let [first, older, pages_16k] = self.kernels()?;
         let firmware = Store::open()?.get(Wanted::RaspiFirmware)?;
         let key = self.key()?;
         let eeprom = self.out("eeprom")?;
         for release in eeprom::releases() {
             release.write(&eeprom, "default")?;
         }
-        let root = |revision| self.root(revision, &key.with_extension("pub"));
-        let machines: &[&str] = &["raspi", "virt"];
-        let config = |revision, kernels, root| Config {
-            name: "life",
+        let kernel = |wanted| {
+            let machines: &[&str] = &["raspi", "virt"];
+            Ok::<_, anyhow::Error>([(self.slim(&Store::open()?.get(wanted)?)?, machines)])
+        };
+        let (first, older) = (kernel(Wanted::Kernel)?, kernel(Wanted::KernelOlder)?);
+        let pages_16k = kernel(Wanted::Kernel16k)?;
+        let roots = self.roots(&key)?;
+        let config = |revision, kernels| Config {
             revision,
-            table: "mbr",
             eeprom: Some(&eeprom),
-            uefi: None,
             rpi: Some(&firmware),
             cmdline: CONSOLE,
-            overlay: "volatile",
-            init: self.init,
-            e2fsck: None,
-            shell: None,
-            kernels,
-            early: &[],
-            firmware: None,
-            root,
-            bootsel: None,
             data_size: Some(DATA),
             sizes: Some(SIZES),
+            ..Config::new("life", "mbr", self.init, kernels, roots.of(revision))
         };
-        let [first, older, pages_16k] = [first, older, pages_16k].map(|path| [(path, machines)]);
-        let (root1, root2, root3) = (root(1)?, root(2)?, root(3)?);
-        let out = self.out("factory")?;
-        let factory = config(1, &first, &root1).build(self.pivot_image, &out, Output::Quiet)?;
-        let bundle = |name: &str, config: &Config<'_>| self.bundle(name, config, &key);
+        let second_16k = self.bundle("second-16k", &config(2, &pages_16k), &key)?;
+        let life =
+            self.build("life", [config(1, &first), config(2, &older), config(3, &first)], &key)?;
+        Ok(Life { second_16k: Some(second_16k), ..life })
+    }
+
+    /// An image of the first configuration and bundles of the others.
+    fn build(
+        &self,
+        name: &str,
+        [first, second, third]: [Config<'_>; 3],
+        key: &Path,
+    ) -> Result<Life> {
+        let out = self.out(&format!("{name}-factory"))?;
         Ok(Life {
-            factory,
-            second_pi3: bundle("second-pi3", &config(2, &older, &root2))?,
-            second_pi5: bundle("second-pi5", &config(2, &pages_16k, &root2))?,
-            third: bundle("third", &config(3, &first, &root3))?,
+            factory: first.build(self.pivot_image, &out, Output::Quiet)?,
+            second: self.bundle(&format!("{name}-second"), &second, key)?,
+            second_16k: None,
+            third: self.bundle(&format!("{name}-third"), &third, key)?,
         })
     }
 
@@ -133,48 +156,25 @@ impl Maker<'_> {
         Ok(out)
     }
 
-    fn kernels(&self) -> Result<[PathBuf; 3]> {
-        let mut store = Store::open()?;
-        let mut get = |wanted| self.slim(&store.get(wanted)?);
-        Ok([get(Wanted::Kernel)?, get(Wanted::KernelOlder)?, get(Wanted::Kernel16k)?])
-    }
-
     /// A computer with UEFI: the same revisions on a disk with a GPT. Its kernels are for all storage.
     pub(crate) fn make_for_uefi(&self) -> Result<Life> {
-        let slim = |wanted| self.slim_for_uefi(&Store::open()?.get(wanted)?);
-        let (first, older) = (slim(Wanted::Kernel)?, slim(Wanted::KernelOlder)?);
+        let kernel = |wanted| {
+            let machines: &[&str] = &["uefi"];
+            Ok::<_, anyhow::Error>([(self.slim_for_uefi(&Store::open()?.get(wanted)?)?, machines)])
+        };
+        let (first, older) = (kernel(Wanted::Kernel)?, kernel(Wanted::KernelOlder)?);
         let [grub, shim] = loaders()?;
         let key = self.key()?;
-        let root = |revision| self.root(revision, &key.with_extension("pub"));
-        let config = |revision, kernels, root| Config {
-            name: "uefi",
+        let roots = self.roots(&key)?;
+        let config = |revision, kernels| Config {
             revision,
-            table: "gpt",
-            rpi: None,
-            eeprom: None,
             uefi: Some([&grub, &shim]),
             cmdline: "console=ttyAMA0 panic=-1",
-            overlay: "volatile",
-            init: self.init,
-            e2fsck: None,
-            shell: None,
-            kernels,
-            early: &[],
-            firmware: None,
-            root,
-            bootsel: None,
             data_size: Some(DATA),
             sizes: Some(UEFI_SIZES),
+            ..Config::new("uefi", "gpt", self.init, kernels, roots.of(revision))
         };
-        let machines: &[&str] = &["uefi"];
-        let [first, older] = [first, older].map(|path| [(path, machines)]);
-        let out = self.out("uefi-factory")?;
-        let (root1, root2, root3) = (root(1)?, root(2)?, root(3)?);
-        let factory = config(1, &first, &root1).build(self.pivot_image, &out, Output::Quiet)?;
-        let bundle = |name: &str, config: &Config<'_>| self.bundle(name, config, &key);
-        let second = bundle("uefi-second", &config(2, &older, &root2))?;
-        let third = bundle("uefi-third", &config(3, &first, &root3))?;
-        Ok(Life { factory, second_pi3: second.clone(), second_pi5: second, third })
+        self.build("uefi", [config(1, &first), config(2, &older), config(3, &first)], &key)
     }
 
     /// Takes out of a package what these machines need; the kernel is packed with gzip, as the Raspberry Pi's makers
@@ -224,9 +224,12 @@ impl Maker<'_> {
         Ok(key)
     }
 
-    fn root(&self, revision: u32, key: &Path) -> Result<PathBuf> {
-        let tree = rootfs::device_tree(&identity(revision), key)?;
-        rootfs::pack(&tree, &self.out(&format!("root{revision}"))?)
+    fn roots(&self, key: &Path) -> Result<Roots> {
+        let root = |revision| {
+            let tree = rootfs::device_tree(&identity(revision), &key.with_extension("pub"))?;
+            rootfs::pack(&tree, &self.out(&format!("root{revision}"))?)
+        };
+        Ok(Roots([root(1)?, root(2)?, root(3)?]))
     }
 
     fn bundle(&self, name: &str, config: &Config<'_>, key: &Path) -> Result<PathBuf> {
