@@ -42,12 +42,22 @@ pub(crate) enum Wanted {
     Strace,
     /// What that needs.
     Libc,
+    /// Another program's view of an eMMC's register, for 32-bit kernels.
+    MmcUtils,
+    /// What that needs.
+    LibcArmhf,
     /// UEFI for QEMU's `virt` machine.
     Uefi,
+    /// U-Boot for the same machine, which does UEFI, too.
+    UBoot,
     /// GRUB for UEFI, signed by Debian.
     Grub,
     /// What starts it where Secure Boot is on, signed by Microsoft.
     Shim,
+    /// Linux's sources, of the version of the kernels above.
+    LinuxSource,
+    /// Runs containers.
+    Runc,
 }
 
 /// What one image for every Raspberry Pi runs, in the order of the firmware's names: kernel.img, kernel7.img,
@@ -73,9 +83,14 @@ impl Wanted {
             Self::MuslArmel => ("musl-dev", "armel", guest),
             Self::Strace => ("strace", "arm64", guest),
             Self::Libc => ("libc6", "arm64", guest),
+            Self::MmcUtils => ("mmc-utils", "armhf", guest),
+            Self::LibcArmhf => ("libc6", "armhf", guest),
             Self::Uefi => ("qemu-efi-aarch64", "all", guest),
+            Self::UBoot => ("u-boot-qemu", "all", guest),
             Self::Grub => ("grub-efi-arm64-signed", "arm64", guest),
             Self::Shim => ("shim-signed", "arm64", guest),
+            Self::LinuxSource => ("linux-source-6.12", "all", backports),
+            Self::Runc => ("runc", "arm64", guest),
         }
     }
 

@@ -2,21 +2,22 @@
 //! QEMU's `virt` machine as a 64-bit Arm computer with UEFI: nothing is loaded for it. The firmware finds GRUB on the
 //! disk, and GRUB finds the rest.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::fetch::{self, Store, Wanted};
 use crate::machine::CORTEX_A72;
-use crate::{recorder, tool};
+use crate::{image, recorder, tool};
 
 /// In the package of the firmware: without Secure Boot.
 const FIRMWARE: &str = "usr/share/qemu-efi-aarch64/QEMU_EFI.fd";
 /// With it: the program, and its variables with Microsoft's keys, each a flash of its own.
 const SECURE: [&str; 2] = ["usr/share/AAVMF/AAVMF_CODE.fd", "usr/share/AAVMF/AAVMF_VARS.ms.fd"];
+
+/// In U-Boot's package.
+const U_BOOT: &str = "usr/lib/u-boot/qemu_arm64/u-boot.bin";
 
 /// What the disk hangs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +52,7 @@ impl Uefi {
         let firmware = directory.join("firmware");
         fetch::unpack(&Store::open()?.get(Wanted::Uefi)?, FIRMWARE, &firmware)?;
         let disk = directory.join("disk.img");
-        let mut copy = tool::command("cp");
-        tool::run(copy.args(["--sparse=always", "--reflink=auto"]).arg(image).arg(&disk))?;
+        tool::copy_sparse(image, &disk)?;
         let (storage, record) = (Storage::VirtioBlk, None);
         let variables = None;
         Ok(Self { disk, storage, acpi: true, read_only: false, record, firmware, variables })
@@ -66,6 +66,14 @@ impl Uefi {
         fetch::unpack(&package, program, &self.firmware)?;
         fetch::unpack(&package, variables, &file)?;
         self.variables = Some(file);
+        Ok(self)
+    }
+
+    /// With U-Boot in the place of AAVMF: the UEFI of most boards that have no EDK2. It makes SMBIOS tables of its own, so
+    /// the witness is told nothing.
+    pub(crate) fn u_boot(mut self) -> Result<Self> {
+        fetch::unpack(&Store::open()?.get(Wanted::UBoot)?, U_BOOT, &self.firmware)?;
+        self.acpi = false;
         Ok(self)
     }
 
@@ -103,8 +111,7 @@ impl Uefi {
     /// What the firmware can read, without a data partition.
     fn boot_disk(&self) -> Result<PathBuf> {
         let path = self.disk.with_extension("boot");
-        let mut copy = tool::command("cp");
-        tool::run(copy.args(["--sparse=always", "--reflink=auto"]).arg(&self.disk).arg(&path))?;
+        tool::copy_sparse(&self.disk, &path)?;
         tool::run(tool::command("sgdisk").args(["-d", "4"]).arg(&path))?;
         Ok(path)
     }
@@ -134,7 +141,6 @@ impl Uefi {
 
     /// Overwrites bytes of the disk.
     pub(crate) fn poke(&self, at: u64, bytes: &[u8]) -> Result<()> {
-        let file = File::options().write(true).open(&self.disk).context("the disk")?;
-        Ok(file.write_all_at(bytes, at)?)
+        image::poke(&self.disk, at, bytes)
     }
 }

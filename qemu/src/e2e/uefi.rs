@@ -2,14 +2,15 @@
 //! A 64-bit Arm computer with UEFI and GRUB, from power-on: the same life as on a Raspberry Pi, every kind of storage, and
 //! what goes wrong with what GRUB reads and writes.
 
+mod universal;
+
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::case::{Base, Case, OnBoard};
-use super::checks::fact;
+use super::case::{Base, Case};
 use super::fixture::Fixture;
 use super::life::{BOOTSEL, Device, Expected, Life, Start, Story, live_on, looks, tamper};
 use crate::image;
@@ -29,11 +30,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("uefi-kernels", kernels),
         case("uefi-grubenv", grubenv),
         case("uefi-secure-boot", secure_boot),
-        Case {
-            base: Base::Board(OnBoard::new("pi4b")),
-            custom: Some(universal),
-            ..Case::new("uefi-universal")
-        },
+        universal::case("uefi-universal", universal::by_edk2),
+        universal::case("uefi-u-boot", universal::by_u_boot),
     ]
 }
 
@@ -122,22 +120,6 @@ fn secure_boot(fixture: &Fixture, directory: &Path) -> Result<String> {
         start.seen().says("bad shim signature")?;
         start.seen().says("pivot: cannot boot slot b")?;
         start.is(&A1)
-    })?;
-    Ok(String::new())
-}
-
-/// The image that every Raspberry Pi boots, on a disk with an MBR.
-fn universal(fixture: &Fixture, directory: &Path) -> Result<String> {
-    let pi = fixture.pi.as_ref().context("the image for Raspberry Pis is not built")?;
-    let mut device = Device::with(Uefi::new(&pi.image.disk, directory)?, &[])?;
-    device.boot("", |start| {
-        let seen = start.seen();
-        start.was_chosen(&A1)?;
-        seen.ended_by("guest-shutdown")?;
-        let release = &seen.report()?.release;
-        ensure!(release.ends_with("-arm64"), "Linux {release}");
-        fact(&seen, "slot", "a")?;
-        fact(&seen, "revision", "1")
     })?;
     Ok(String::new())
 }
