@@ -20,6 +20,8 @@ fn main() {
             let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
             println!("cargo::rustc-link-arg-bins=--no-eh-frame-hdr");
             println!("cargo::rustc-link-arg-bins=--icf=all");
+            // C strings that end alike share their ends.
+            println!("cargo::rustc-link-arg-bins=-O2");
             // Its own start (init/entry.rs); the C library's is then unreferenced and left out.
             println!("cargo::rustc-link-arg-bins=--entry=pivot_start");
             println!("cargo::rustc-link-arg-bins={root}/init/link.ld");

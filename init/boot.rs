@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The boot story: facts once, then one stage after the other.
 
-use alloc::string::String;
-use alloc::vec::Vec;
 use core::convert::Infallible;
 
+use bootsel::list::List;
 use bootsel::slot::Slot;
-use bootsel::text::Decimal;
-use mount::Error;
+use bootsel::text::of;
 use mount::block::Roots;
-use mount::device::DeviceName;
+use mount::device::{DeviceName, NO_NAME};
+use mount::text::decimal32;
 use mount::uevent::Uevents;
 use mount::wait::Deadline;
+use mount::{Error, error, text};
+use uapi::memory;
 
 use crate::cmdline::Cmdline;
 use crate::data::Data;
-use crate::kmsg::say;
+use crate::kmsg::{say, warn};
 use crate::report::Report;
 use crate::revision::Image;
 use crate::switch_root::Start;
@@ -29,12 +30,11 @@ const CMDLINE: usize = 64 << 10;
 /// Everything that the boot knows and holds.
 #[derive(Debug)]
 pub(crate) struct Boot {
-    pub(crate) start: Start,
     pub(crate) cmdline: Cmdline<'static>,
     pub(crate) firmware: Firmware,
     /// Who says that this is a trial; also `None` as long as that is not known.
     pub(crate) trial: Option<&'static str>,
-    pub(crate) release: String,
+    pub(crate) release: &'static str,
     pub(crate) deadline: Deadline,
     pub(crate) report: Report,
     /// Bound before any module is loaded, so that no device is missed. `None` on a kernel without netlink.
@@ -42,24 +42,24 @@ pub(crate) struct Boot {
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) data: Option<Data>,
     /// The revision that was chosen, which may be another than the command line's.
-    pub(crate) revision: Option<String>,
+    pub(crate) revision: Option<&'static str>,
     /// The decision is to start the other slot once.
     pub(crate) other_slot: bool,
-    /// The mounted images of the revision.
-    pub(crate) images: Vec<Image>,
+    /// The mounted images of the revision: root, modules, firmware.
+    pub(crate) images: List<Image, 3>,
 }
 
 /// From the kernel's first program to the new system's init. What fails ends in [`rescue::end`].
-pub(crate) fn boot(start: Start) -> ! {
-    let mut boot = Boot::begin(start);
-    match boot.run() {
+pub(crate) fn boot(start: &Start) -> ! {
+    let mut boot = Boot::begin();
+    match boot.run(start) {
         Ok(never) => match never {},
-        Err(why) => rescue::end(boot, &why),
+        Err(why) => rescue::end(&mut boot, why),
     }
 }
 
 impl Boot {
-    fn run(&mut self) -> Result<Infallible, Error> {
+    fn run(&mut self, start: &Start) -> Result<Infallible, Error> {
         self.open_watchdog()?;
         self.load_early_modules()?;
         self.mount_data()?;
@@ -68,44 +68,41 @@ impl Boot {
         let root = self.mount_root()?;
         self.update_eeprom(&root);
         let init = switch_root::find_init(&root, self.cmdline.init)?;
-        switch_root::exec(self, &root, &init)
+        switch_root::exec(self, start, &root, init)
     }
 
     /// The kernel's file systems, the log, and the facts that everything else is decided from.
-    fn begin(start: Start) -> Self {
+    fn begin() -> Self {
         let mut report = Report::start();
         let api = mount::api::filesystems("");
         kmsg::open();
-        let line = mount::file::read("/proc/cmdline", CMDLINE).unwrap_or_default();
-        let cmdline = Cmdline::parse(text(line).leak());
-        let release = rustix::system::uname().release().to_str().unwrap_or_default().into();
+        let line = mount::file::peek("/proc/cmdline", memory::bytes(CMDLINE));
+        let cmdline = Cmdline::parse(ascii(line), &mut warn);
+        let release = text!("{}", of(rustix::system::uname().release().to_bytes()));
         let deadline = Deadline::new(cmdline.timeout.into());
         let uevents = Uevents::open();
         report.debug = cmdline.debug;
         say!(
             Info,
-            "version {}, kernel {release}, slot {}, revision {}, {} s to boot",
+            "version {}, kernel {}, slot {}, revision {}, {} s to boot",
             env!("PIVOT_VERSION"),
+            release,
             cmdline.slot.map_or("none", Slot::as_str),
             cmdline.revision.unwrap_or("none"),
-            Decimal(cmdline.timeout.into())
+            decimal32(cmdline.timeout)
         );
-        for complaint in &cmdline.complaints {
-            say!(Warn, "{complaint}");
-        }
         if let Err(why) = api {
-            say!(Warn, "{why}");
+            warn(&why);
         }
         let uevents = match uevents {
             Ok(uevents) => Some(uevents),
             Err(why) => {
-                say!(Warn, "{why}");
+                warn(&why);
                 None
             }
         };
         let mut boot = Self {
-            start,
-            trial: cmdline.trial.then_some("command line"),
+            trial: None,
             firmware: Firmware::read("/proc/device-tree/chosen/bootloader"),
             cmdline,
             release,
@@ -116,14 +113,14 @@ impl Boot {
             data: None,
             revision: None,
             other_slot: false,
-            images: Vec::new(),
+            images: List::new(Image { target: "", inside: None }),
         };
         boot.report_facts();
         boot
     }
 
     fn report_facts(&mut self) {
-        self.report.fact("release", &self.release);
+        self.report.fact("release", self.release);
         if let Some(slot) = self.cmdline.slot {
             self.report.fact("slot", slot.as_str());
         }
@@ -140,7 +137,7 @@ impl Boot {
         if self.trial.is_some() {
             return Err(what);
         }
-        say!(Warn, "{what}; booting on");
+        say!(Warn, "{}; booting on", what);
         self.report.degraded(&what);
         Ok(())
     }
@@ -155,17 +152,20 @@ impl Boot {
 }
 
 /// A command line as text: one with bytes that are no UTF-8 keeps its ASCII, so that one bad word costs only itself.
-fn text(line: Vec<u8>) -> String {
-    String::from_utf8(line).unwrap_or_else(|why| {
-        let mut line = why.into_bytes();
-        for byte in line.iter_mut().filter(|byte| !byte.is_ascii()) {
-            *byte = b'?';
-        }
-        String::from_utf8(line).unwrap_or_default()
-    })
+fn ascii(line: &'static [u8]) -> &'static str {
+    let text = of(line);
+    if !text.is_empty() {
+        return text;
+    }
+    let plain = memory::bytes(line.len());
+    for (to, from) in plain.iter_mut().zip(line) {
+        *to = if from.is_ascii() { *from } else { b'?' };
+    }
+    of(plain)
 }
 
 /// Understands a device name of the command line.
-pub(crate) fn device_name(parameter: &'static str, value: &str) -> Result<DeviceName, Error> {
-    value.parse().map_err(|why| Error::new(format_args!("cannot use {parameter}={value}: {why}")))
+pub(crate) fn device_name<'a>(parameter: &str, value: &'a str) -> Result<DeviceName<'a>, Error> {
+    DeviceName::parse(value)
+        .ok_or_else(|| error!("cannot use {}={}: {}", parameter, value, NO_NAME))
 }

@@ -4,12 +4,9 @@
 //! Everything is borrowed from the line, which lives as long as the boot. Nothing here is fatal. A word that we cannot use becomes a complaint, which the boot logs: a typing error must not
 //! cost a drive to the device.
 
-use alloc::string::String;
-use alloc::vec::Vec;
-
-use bootsel::format;
 use bootsel::slot::Slot;
 use bootsel::text::split_once;
+use mount::text;
 
 /// How long the boot may take until it counts as hung, in seconds: a USB disk may need 20 to spin up and an ext4
 /// journal on a slow card as much again.
@@ -61,9 +58,9 @@ pub(crate) enum Rescue {
 }
 
 /// The command line's meaning.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Cmdline<'a> {
-    words: Vec<Word<'a>>,
+    line: &'a str,
     pub(crate) data: Option<&'a str>,
     /// Whether the data partition may take the rest of its disk.
     pub(crate) grow: bool,
@@ -79,39 +76,37 @@ pub(crate) struct Cmdline<'a> {
     pub(crate) modules: &'a str,
     pub(crate) rescue: Rescue,
     pub(crate) init: Option<&'a str>,
+    /// `pivot.init=` wins wherever it stands: `init=` may come from a boot loader's own hand.
+    ours_is_init: bool,
     pub(crate) debug: bool,
     pub(crate) root: Option<&'a str>,
     pub(crate) rootfstype: Option<&'a str>,
     pub(crate) rootflags: Option<&'a str>,
     pub(crate) read_only: bool,
     pub(crate) rootdelay: u32,
-    /// What could not be used, a line each.
-    pub(crate) complaints: Vec<String>,
 }
 
 /// What is wrong with a value, to stand after `key=value`.
 type Complaint = &'static str;
 
 impl<'a> Cmdline<'a> {
-    /// Understands a command line of any length.
+    /// Understands a command line of any length. What cannot be used is complained about, a line each.
     // Out of line, as its stack frame makes longer code of the caller.
     #[inline(never)]
-    pub(crate) fn parse(line: &'a str) -> Self {
-        let mut cmdline = Self::empty();
-        for word in split(line) {
-            if let Err(complaint) = cmdline.take(word.key, word.value) {
-                let Word { key, value } = word;
-                let line = format!("{key}={} {complaint}", value.unwrap_or_default());
-                cmdline.complaints.push(line);
+    pub(crate) fn parse(line: &'a str, complain: &mut dyn FnMut(&str)) -> Self {
+        let mut cmdline = Self::empty(line);
+        let mut rest = line;
+        while let Some(Word { key, value }) = next_word(&mut rest) {
+            if let Err(complaint) = cmdline.take(key, value) {
+                complain(text!("{}={} {}", key, value.unwrap_or_default(), complaint));
             }
-            cmdline.words.push(word);
         }
         cmdline
     }
 
-    fn empty() -> Self {
+    fn empty(line: &'a str) -> Self {
         Self {
-            words: Vec::new(),
+            line,
             data: None,
             grow: true,
             eeprom: true,
@@ -125,6 +120,7 @@ impl<'a> Cmdline<'a> {
             modules: "",
             rescue: Rescue::Reboot,
             init: None,
+            ours_is_init: false,
             debug: false,
             root: None,
             rootfstype: None,
@@ -132,7 +128,6 @@ impl<'a> Cmdline<'a> {
             // The kernel's default since ever; `rw` is for the root file system to say.
             read_only: true,
             rootdelay: 0,
-            complaints: Vec::new(),
         }
     }
 
@@ -142,34 +137,63 @@ impl<'a> Cmdline<'a> {
         if let Some(ours) = key.strip_prefix("pivot.") {
             return self.take_ours(ours, value);
         }
-        match key {
-            "root" => self.root = text(value),
-            "rootfstype" => self.rootfstype = text(value),
-            "rootflags" => self.rootflags = text(value),
-            "ro" => self.read_only = true,
-            "rw" => self.read_only = false,
-            "rootdelay" => self.rootdelay = number(value)?,
+        let text = match key {
+            "root" => &mut self.root,
+            "rootfstype" => &mut self.rootfstype,
+            "rootflags" => &mut self.rootflags,
+            "ro" | "rw" => {
+                self.read_only = key == "ro";
+                return Ok(());
+            }
+            "rootdelay" => {
+                self.rootdelay = number(value)?;
+                return Ok(());
+            }
             // A bare rootwait waits for ever in the kernel; here every wait ends at pivot.timeout=.
-            "rootwait" if value.is_some() => self.timeout = seconds(value)?,
-            // pivot.init= wins wherever it stands: `init=` may come from a boot loader's own hand.
-            "init" if !self.has("pivot.init") => self.init = path(value)?,
-            _ => {}
-        }
+            "rootwait" if value.is_some() => return self.take_ours("timeout", value),
+            "init" if !self.ours_is_init => {
+                self.init = path(value)?;
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        *text = value.filter(|text| !text.is_empty());
         Ok(())
     }
 
     fn take_ours(&mut self, key: &str, value: Option<&'a str>) -> Result<(), Complaint> {
+        let text = match key {
+            "data" => &mut self.data,
+            "revision" => &mut self.revision,
+            "root" => &mut self.pivot_root,
+            _ => return self.take_flag(key, value),
+        };
+        *text = value.filter(|text| !text.is_empty());
+        Ok(())
+    }
+
+    fn take_flag(&mut self, key: &str, value: Option<&'a str>) -> Result<(), Complaint> {
+        let flag = match key {
+            "grow" => &mut self.grow,
+            "eeprom" => &mut self.eeprom,
+            "trial" => &mut self.trial,
+            "debug" => &mut self.debug,
+            _ => return self.take_choice(key, value),
+        };
+        *flag = match value {
+            None | Some("1" | "yes" | "on") => true,
+            Some("0" | "no" | "off") => false,
+            Some(_) => return Err("is neither 1 nor 0"),
+        };
+        Ok(())
+    }
+
+    fn take_choice(&mut self, key: &str, value: Option<&'a str>) -> Result<(), Complaint> {
         match key {
-            "data" => self.data = text(value),
-            "grow" => self.grow = flag(value)?,
-            "eeprom" => self.eeprom = flag(value)?,
-            "revision" => self.revision = text(value),
             "slot" => {
                 self.slot = Slot::from_cmdline(value.unwrap_or_default())
                     .map_err(|_| "is neither a nor b")?;
             }
-            "trial" => self.trial = flag(value)?,
-            "root" => self.pivot_root = text(value),
             "overlay" => self.overlay = overlay(value)?,
             "watchdog" => {
                 // A refused value arms the default all the same: a device without its watchdog is the worse failure.
@@ -179,41 +203,32 @@ impl<'a> Cmdline<'a> {
             "timeout" => self.timeout = seconds(value)?,
             "modules" => self.modules = value.unwrap_or_default(),
             "rescue" => self.rescue = rescue(value)?,
-            "init" => self.init = path(value)?,
-            "debug" => self.debug = flag(value)?,
+            "init" => {
+                self.ours_is_init = true;
+                self.init = path(value)?;
+            }
             _ => return Err("is not a parameter of this version"),
         }
         Ok(())
     }
 
-    fn has(&self, key: &str) -> bool {
-        self.words.iter().any(|word| word.key == key)
-    }
-
     /// The options for a module, as `modprobe` would find them: every `MODULE.OPTION[=VALUE]` of the command line.
-    pub(crate) fn module_options(&self, module: &str) -> String {
-        let mut options = String::new();
-        for word in &self.words {
-            let Some((name, option)) = split_once(word.key, b'.') else { continue };
-            if same_name(name, module) {
-                push_option(&mut options, option, word.value);
+    pub(crate) fn module_options(&self, module: &str) -> &'static str {
+        let mut options = "";
+        let mut rest = self.line;
+        while let Some(Word { key, value }) = next_word(&mut rest) {
+            if let Some((name, option)) = split_once(key, b'.')
+                && same_name(name, module)
+            {
+                let blank = if options.is_empty() { "" } else { " " };
+                let equals = if value.is_some() { "=" } else { "" };
+                let value = value.unwrap_or_default();
+                let quote = if split_once(value, b' ').is_some() { "\"" } else { "" };
+                options =
+                    text!("{}{}{}{}{}{}{}", options, blank, option, equals, quote, value, quote);
             }
         }
         options
-    }
-}
-
-fn push_option(options: &mut String, option: &str, value: Option<&str>) {
-    if !options.is_empty() {
-        options.push(' ');
-    }
-    options.push_str(option);
-    if let Some(value) = value {
-        options.push('=');
-        let quote = if split_once(value, b' ').is_some() { "\"" } else { "" };
-        options.push_str(quote);
-        options.push_str(value);
-        options.push_str(quote);
     }
 }
 
@@ -221,18 +236,6 @@ fn push_option(options: &mut String, option: &str, value: Option<&str>) {
 fn same_name(a: &str, b: &str) -> bool {
     let plain = |c: u8| if c == b'-' { b'_' } else { c };
     a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| plain(a) == plain(b))
-}
-
-fn text(value: Option<&str>) -> Option<&str> {
-    value.filter(|v| !v.is_empty())
-}
-
-fn flag(value: Option<&str>) -> Result<bool, Complaint> {
-    match value {
-        None | Some("1" | "yes" | "on") => Ok(true),
-        Some("0" | "no" | "off") => Ok(false),
-        Some(_) => Err("is neither 1 nor 0"),
-    }
 }
 
 fn number(value: Option<&str>) -> Result<u32, Complaint> {
@@ -285,15 +288,28 @@ fn watchdog(value: &str) -> Result<WatchdogWish, Complaint> {
     }
 }
 
-/// The words of a command line, by the rules of `next_arg` in the kernel's lib/cmdline.c: blanks end a word outside
-/// of double quotes, one pair of quotes around the value or the word is taken off, `--` ends our part.
-fn split(line: &str) -> impl Iterator<Item = Word<'_>> {
-    let mut quoted = false;
-    let words = line.split(move |c: char| {
-        quoted ^= c == '"';
-        c == '\0' || (!quoted && c.is_ascii_whitespace())
-    });
-    words.take_while(|word| *word != "--").filter(|word| !word.is_empty()).map(word)
+/// Takes the next word off a command line, by the rules of `next_arg` in the kernel's lib/cmdline.c: blanks end a word
+/// outside of double quotes, one pair of quotes around the value or the word is taken off, `--` ends our part.
+fn next_word<'a>(line: &mut &'a str) -> Option<Word<'a>> {
+    loop {
+        let mut quoted = false;
+        let end = line.bytes().position(|byte| {
+            quoted ^= byte == b'"';
+            byte == 0 || (!quoted && byte.is_ascii_whitespace())
+        });
+        let (raw, rest) = match end {
+            Some(end) => (line.get(..end)?, line.get(end + 1..)?),
+            None => (*line, ""),
+        };
+        *line = rest;
+        match raw {
+            "--" => *line = "",
+            "" if rest.is_empty() => {}
+            "" => continue,
+            _ => return Some(word(raw)),
+        }
+        return None;
+    }
 }
 
 fn word(raw: &str) -> Word<'_> {

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The data partition: waited for, repaired where its superblock asks for it, mounted, and kept for the booted system.
 
-use core::fmt;
-
-use bootsel::text::Decimal;
-use mount::Error;
 use mount::block::BlockDevice;
 use mount::file;
 use mount::filesystem::{self, Options};
-use mount::{errno, superblock, wait};
+use mount::text::decimal32;
+use mount::{Error, errno, error, superblock, text, wait};
 use rustix::mount::MountFlags;
 use uapi::process::Fork;
 
@@ -24,6 +21,7 @@ const E2FSCK: &str = "/sbin/e2fsck";
 #[derive(Debug)]
 pub(crate) struct Data {
     pub(crate) read_only: bool,
+    pub(crate) device: BlockDevice,
 }
 
 impl Data {
@@ -33,7 +31,7 @@ impl Data {
             && let Err(why) =
                 rustix::mount::mount_remount(c"/run/pivot/data", MountFlags::RDONLY, c"")
         {
-            say!(Warn, "{DATA} stays writable: {}", errno::text(why));
+            say!(Warn, "{} stays writable: {}", DATA, errno::text(why));
         }
     }
 }
@@ -50,15 +48,12 @@ impl Boot {
         self.repair(&device)?;
         file::create_directories(DATA)?;
         let options = Options { kinds: None, read_only: false, data: None, warn };
-        let mounted = filesystem::mount(&device.node, DATA, &options)?;
-        self.data = Some(Data { read_only: mounted.read_only });
-        self.report.fact("data", &device.node);
+        let mounted = filesystem::mount(device.node, DATA, &options)?;
+        self.data = Some(Data { read_only: mounted.read_only, device });
+        self.report.fact("data", device.node);
         self.find_trial()?;
         if mounted.read_only {
-            self.degraded(Error::new(format_args!(
-                "{} ({given}) can only be mounted read-only",
-                device.node
-            )))?;
+            self.degraded(error!("{} ({}) can only be mounted read-only", device.node, given))?;
         }
         self.stage("mount_data");
         if !mounted.read_only {
@@ -69,21 +64,21 @@ impl Boot {
 
     /// An ext4 that saw errors is checked by the initramfs' e2fsck, where there is one.
     fn repair(&mut self, device: &BlockDevice) -> Result<(), Error> {
-        let errors = matches!(superblock::read(&device.node), Ok(Some(found)) if found.errors);
+        let errors = matches!(superblock::read(device.node), Ok(Some(found)) if found.errors);
         if !errors {
             return Ok(());
         }
         say!(Warn, "{} carries ext4's error flag", device.node);
         let outcome = if file::exists(E2FSCK) {
-            self.e2fsck(&device.node)
+            self.e2fsck(device.node)
         } else {
-            Err(Error::new(format_args!(
-                "{} has file system errors and the initramfs has no {E2FSCK}",
-                device.node
-            )))
+            Err(error!(
+                "{} has file system errors and the initramfs has no {}",
+                device.node, E2FSCK
+            ))
         };
         match outcome {
-            Ok(()) => say!(Warn, "{E2FSCK} -p {}: errors mended", device.node),
+            Ok(()) => say!(Warn, "{} -p {}: errors mended", E2FSCK, device.node),
             Err(why) => self.degraded(why)?,
         }
         Ok(())
@@ -91,14 +86,12 @@ impl Boot {
 
     /// `e2fsck -p`: mends what can be mended without a person. Ended at the deadline.
     fn e2fsck(&self, node: &str) -> Result<(), Error> {
-        let path = alloc::ffi::CString::new(node)
-            .map_err(|_| Error::new(format_args!("cannot check {node}")))?;
-        let failed =
-            |how: fmt::Arguments<'_>| Err(Error::new(format_args!("{E2FSCK} -p {node} {how}")));
+        let path = file::c_string(node).map_err(|why| Error::call("check", node, why))?;
+        let failed = |how| Err(error!("{} -p {} {}", E2FSCK, node, how));
         let child = match uapi::process::fork() {
             Ok(Fork::Parent(child)) => child,
             Ok(Fork::Child) => {
-                uapi::process::execve(c"/sbin/e2fsck", &[c"e2fsck", c"-p", &path], &[]);
+                uapi::process::execve(c"/sbin/e2fsck", &[c"e2fsck", c"-p", path], &[]);
                 uapi::process::exit(127)
             }
             Err(why) => return Err(Error::call("fork", E2FSCK, why)),
@@ -106,11 +99,10 @@ impl Boot {
         // e2fsck(8): 1 errors corrected, 2 and restart wanted (a root that is mounted), 4 errors left, 8 and up no check.
         match crate::child::wait(child, &self.deadline) {
             Ok(0..=3) => Ok(()),
-            Ok(status) => failed(format_args!(
-                "left errors (exit status {})",
-                Decimal(status.unsigned_abs().into())
-            )),
-            Err(how) => failed(format_args!("{how}")),
+            Ok(status) => {
+                failed(text!("left errors (exit status {})", decimal32(status.unsigned_abs())))
+            }
+            Err(how) => failed(how),
         }
     }
 }

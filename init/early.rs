@@ -4,13 +4,12 @@
 
 use crate::boot::Boot;
 use crate::cmdline::WatchdogWish;
-use crate::kmsg::say;
+use crate::kmsg::warn;
 use crate::revision::MODULES;
 use crate::watchdog::Watchdog;
-use bootsel::format;
-use bootsel::text::pop;
-use mount::Error;
-use mount::file;
+use bootsel::text::{of, pop};
+use mount::{Error, error, file, text};
+use uapi::memory;
 
 /// A list of modules is a few KiB; this bounds a damaged one.
 const LIST: usize = 64 << 10;
@@ -23,7 +22,7 @@ impl Boot {
         }
         match Watchdog::open(self.cmdline.watchdog, &self.deadline) {
             Ok(Some(watchdog)) => {
-                self.report.fact("watchdog", &watchdog.description);
+                self.report.fact("watchdog", watchdog.description);
                 self.watchdog = Some(watchdog);
             }
             Ok(None) => {}
@@ -39,14 +38,13 @@ impl Boot {
     /// Loads the modules of the initramfs' list for this release. What a driver that refuses to load would have
     /// brought (there is no such hardware) is missed where it is needed.
     pub(crate) fn load_early_modules(&mut self) -> Result<(), Error> {
-        let directory = format!("/lib/modules/{}", self.release);
-        if let Ok(list) = file::read(&format!("{directory}/early"), LIST) {
-            self.insert(&directory, &list)?;
+        let directory = text!("/lib/modules/{}", self.release);
+        if let Ok(list) = file::read_to(text!("{}/early", directory), memory::bytes(LIST)) {
+            self.insert(directory, list)?;
         }
         if self.watchdog.is_none() && matches!(self.cmdline.watchdog, WatchdogWish::Arm(_)) {
-            self.degraded(Error::new(format_args!(
-                "there is no watchdog to arm: no /dev/watchdog0 after the early modules"
-            )))?;
+            let why = "there is no watchdog to arm: no /dev/watchdog0 after the early modules";
+            self.degraded(why.into())?;
         }
         self.stage("early_modules");
         Ok(())
@@ -55,16 +53,17 @@ impl Boot {
     /// Loads `pivot.modules=` with what they need. The image builder resolved that and left a list for each name, so
     /// that nothing has to be searched or parsed here.
     pub(crate) fn load_modules(&mut self) -> Result<(), Error> {
-        let directory = format!("{MODULES}/{}", self.release);
+        let directory = text!("{}/{}", MODULES, self.release);
         let mut names = self.cmdline.modules;
+        let room = memory::bytes(LIST);
         while let Some(name) = pop(&mut names, b',') {
-            let path = format!("{directory}/load/{}", modules::module_name(name));
-            let refused = match file::read(&path, LIST) {
-                Ok(list) => self.insert(&directory, &list)?,
+            let path = text!("{}/load/{}", directory, modules::kernel_name(name));
+            let refused = match file::read_to(path, room) {
+                Ok(list) => self.insert(directory, list)?,
                 Err(why) => Some(why),
             };
             if let Some(why) = refused {
-                self.degraded(Error::new(format_args!("module {name}: {why}")))?;
+                self.degraded(error!("module {}: {}", name, why))?;
             }
         }
         self.stage("modules");
@@ -75,10 +74,10 @@ impl Boot {
     /// what is returned is the last one of a module that is not optional.
     fn insert(&mut self, directory: &str, list: &[u8]) -> Result<Option<Error>, Error> {
         let mut refused = None;
-        for module in modules::list(core::str::from_utf8(list).unwrap_or_default()) {
-            let options = self.cmdline.module_options(&modules::module_name(module.path));
-            if let Err(why) = modules::insert(&format!("{directory}/{}", module.path), &options) {
-                say!(Warn, "{why}");
+        for module in modules::list(of(list)) {
+            let options = self.cmdline.module_options(modules::stem(module.path));
+            if let Err(why) = modules::insert(text!("{}/{}", directory, module.path), options) {
+                warn(&why);
                 if !module.optional {
                     refused = Some(why);
                 }

@@ -5,11 +5,11 @@
 //! attempt. Then the machine is restarted, and the ROM writes the EEPROM. A failure costs a line and never a boot.
 
 use bootsel::eeprom::Chip;
-use bootsel::format;
-use bootsel::text::Decimal;
 use mount::new_root::Root;
+use mount::text::decimal32;
 use mount::wait::Deadline;
-use mount::{Error, file};
+use mount::{Error, error, file, text};
+use uapi::memory;
 use uapi::process::Fork;
 
 use crate::boot::Boot;
@@ -49,19 +49,18 @@ impl Boot {
     /// Brings the EEPROM up to date. Returns where it is, or where that is not possible.
     #[inline(never)]
     pub(crate) fn update_eeprom(&mut self, root: &Root) {
-        // The boards that only run ARMv6 have none. The others' 32-bit kernels leave it to `bootsel eeprom stage`.
-        if cfg!(target_arch = "arm") || !self.may_write_eeprom() {
+        if !self.may_write_eeprom() {
             return;
         }
-        let read = |name| file::read(&format!("{TREE}/{name}"), COMPATIBLE).unwrap_or_default();
+        let read = |name| file::peek(text!("{}/{}", TREE, name), memory::bytes(COMPATIBLE));
         let (compatible, built) = (read("compatible"), read(BUILT));
-        if !is_due(&compatible, &built, file::exists(ATTEMPTS), self.cmdline.eeprom) {
+        if !is_due(compatible, built, file::exists(ATTEMPTS), self.cmdline.eeprom) {
             return;
         }
         match self.run_bootsel(root) {
             Ok(true) => self.restart_for_eeprom(),
             Ok(false) => {}
-            Err(why) => say!(Warn, "eeprom: {why}"),
+            Err(why) => say!(Warn, "eeprom: {}", why),
         }
         self.stage("eeprom");
     }
@@ -89,11 +88,12 @@ impl Boot {
         match child::wait(child, &Deadline::new(left.min(PATIENCE))) {
             // It said why where it refuses.
             Ok(status @ (0 | 1 | RESTART)) => Ok(status == RESTART),
-            Ok(status) => Err(Error::new(format_args!(
-                "{BOOTSEL} eeprom boot failed (exit status {})",
-                Decimal(status.unsigned_abs().into())
-            ))),
-            Err(how) => Err(Error::new(format_args!("{BOOTSEL} eeprom boot {how}"))),
+            Ok(status) => Err(error!(
+                "{} eeprom boot failed (exit status {})",
+                BOOTSEL,
+                decimal32(status.unsigned_abs())
+            )),
+            Err(how) => Err(error!("{} eeprom boot {}", BOOTSEL, how)),
         }
     }
 

@@ -6,22 +6,69 @@
 use core::ffi::{CStr, c_char};
 use core::panic::PanicInfo;
 
-use alloc::vec::Vec;
-
-use bootsel::text::Decimal;
 use rustix::process::Pid;
 use uapi::memory::Heap;
 
-use crate::switch_root::Start;
+use crate::switch_root::{Start, Strings};
 use crate::{boot, kmsg, rescue};
 
-/// A boot holds some tens of KiB at a time; a command line of the kernel's largest size is 4 KiB.
+/// A boot takes some tens of KiB; a list of modules may have 64.
 #[global_allocator]
 static HEAP: Heap<{ 4 << 20 }> = Heap::new();
 
 // memcpy and its family, which the compiler calls; nothing else of the C library is linked.
 #[link(name = "c")]
 unsafe extern "C" {}
+
+// And of it not even these, where a boot copies some KiB: it has them for megabytes, in five times the code.
+// (Procedure Call Standard for the Arm 64-bit Architecture: arguments in x0 to x2, x3 to x6 are free.)
+#[cfg(target_arch = "aarch64")]
+core::arch::global_asm!(
+    ".globl memcpy, memset, memcmp, bcmp, strlen",
+    "memcpy: mov x3, x0",
+    "0: subs x2, x2, #16",
+    "b.lo 1f",
+    "ldp x4, x5, [x1], #16",
+    "stp x4, x5, [x3], #16",
+    "b 0b",
+    "1: adds x2, x2, #16",
+    "b.eq 3f",
+    "2: ldrb w4, [x1], #1",
+    "strb w4, [x3], #1",
+    "subs x2, x2, #1",
+    "b.ne 2b",
+    "3: ret",
+    "memset: mov x3, x0",
+    "and x1, x1, #0xff",
+    "mov x4, #0x0101010101010101",
+    "mul x4, x1, x4",
+    "0: subs x2, x2, #16",
+    "b.lo 1f",
+    "stp x4, x4, [x3], #16",
+    "b 0b",
+    "1: adds x2, x2, #16",
+    "b.eq 3f",
+    "2: strb w4, [x3], #1",
+    "subs x2, x2, #1",
+    "b.ne 2b",
+    "3: ret",
+    "memcmp:",
+    "bcmp: mov x3, x0",
+    "mov w0, #0",
+    "0: cbz x2, 1f",
+    "ldrb w4, [x3], #1",
+    "ldrb w5, [x1], #1",
+    "sub x2, x2, #1",
+    "subs w0, w4, w5",
+    "b.eq 0b",
+    "1: ret",
+    "strlen: mov x1, x0",
+    "0: ldrb w2, [x1], #1",
+    "cbnz w2, 0b",
+    "sub x0, x1, x0",
+    "sub x0, x0, #1",
+    "ret",
+);
 
 // core is built to unwind and refers to these two; with panic=abort nothing calls them.
 core::arch::global_asm!(
@@ -45,12 +92,13 @@ core::arch::global_asm!(
 );
 #[cfg(target_arch = "arm")]
 core::arch::global_asm!(
+    // The kernel enters at an even address in ARM state; `bl` is what the linker makes `blx` of where `start` is Thumb code.
+    ".arm",
     ".globl pivot_start",
     "pivot_start: mov r11, #0",
-    "mov lr, #0",
     "mov r0, sp",
     "bic sp, sp, #7",
-    "b {start}",
+    "bl {start}",
     start = sym start,
 );
 #[cfg(target_arch = "x86_64")]
@@ -62,9 +110,6 @@ core::arch::global_asm!(
     "call {start}",
     start = sym start,
 );
-
-/// More arguments or variables than this the kernel never gives (`MAX_INIT_ARGS`, `MAX_INIT_ENVS`: 32 each).
-const STRINGS: usize = 64;
 
 /// Where the kernel's entry leads: `stack` is the argument count, the arguments, null, the environment, null.
 extern "C" fn start(stack: *const *const c_char) -> ! {
@@ -85,14 +130,14 @@ extern "C" fn start(stack: *const *const c_char) -> ! {
     let arguments = unsafe { strings(arguments) };
     // SAFETY: as above.
     let environment = unsafe { strings(environment) };
-    boot::boot(Start { arguments, environment })
+    boot::boot(&Start { arguments, environment })
 }
 
 /// # Safety
 /// `array` is a null-terminated array of C strings that live as long as the process.
-unsafe fn strings(array: *const *const c_char) -> Vec<&'static CStr> {
-    let mut strings = Vec::new();
-    for i in 0..STRINGS {
+unsafe fn strings(array: *const *const c_char) -> Strings<'static> {
+    let mut strings = Strings::new(c"");
+    for i in 0.. {
         // SAFETY: no element up to i was null, so element i belongs to the array.
         let place = unsafe { array.add(i) };
         // SAFETY: as above.
@@ -101,7 +146,9 @@ unsafe fn strings(array: *const *const c_char) -> Vec<&'static CStr> {
             break;
         }
         // SAFETY: the caller guarantees a C string that lives as long as the process.
-        strings.push(unsafe { CStr::from_ptr(string) });
+        if !strings.push(unsafe { CStr::from_ptr(string) }) {
+            break;
+        }
     }
     strings
 }
@@ -110,7 +157,8 @@ unsafe fn strings(array: *const *const c_char) -> Vec<&'static CStr> {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let (file, line) = info.location().map_or(("", 0), |place| (place.file(), place.line()));
-    kmsg::last_words(format_args!("panic: {} ({file}:{})", info.message(), Decimal(line.into())));
+    // Where a message has numbers in it, the place has to do: what puts them together would be two KiB.
+    kmsg::last_words(info.message().as_str().unwrap_or_default(), file, line);
     rustix::fs::sync();
     // Where the kernel cannot restart, the armed watchdog does.
     let _ = uapi::reboot::restart();

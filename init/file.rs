@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Small files of the kernel's file systems and of `/run`, written whole.
 
-use mount::file::{c_string, open_raw};
+use mount::file::open_raw;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, Result};
 
@@ -14,7 +14,7 @@ pub(crate) fn write(path: &str, bytes: &[u8]) -> Result<()> {
 /// Makes a file in memory (`/run`) with this content.
 pub(crate) fn create(path: &str, bytes: &[u8]) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    let file = uapi::open::open(&c_string(path)?, flags, 0o644)?;
+    let file = uapi::open::open_text(path, flags, 0o644)?;
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = rustix::io::write(&file, rest)?;

@@ -5,15 +5,11 @@
 //! Two facts decide, each for itself: the partition is shorter than its disk allows, the file system is shorter than
 //! the partition. So what a cut of power left undone is done by the next boot, and a steady boot writes nothing.
 
-use alloc::string::String;
-
-use bootsel::format;
-use bootsel::ptable::grow::{self, Disk, Plan};
-use bootsel::text::Decimal;
-use mount::Error;
+use bootsel::ptable::grow::{self, Disk, Plan, Room};
 use mount::block::{self, BlockDevice, Partition};
 use mount::superblock::{self, Kind, Superblock};
-use mount::{file, partition};
+use mount::text::decimal;
+use mount::{Error, file, partition, text};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -30,15 +26,15 @@ impl Boot {
     /// passes and the watchdog resets, the next boot goes on where this one was.
     pub(crate) fn grow_data(&mut self, device: &BlockDevice) {
         // One with the error flag is for e2fsck, and the kernel would not grow it.
-        let Ok(Some(found)) = superblock::read(&device.node) else { return };
+        let Ok(Some(found)) = superblock::read(device.node) else { return };
         if !self.cmdline.grow || found.kind != Kind::Ext4 || found.errors {
             return;
         }
         if let Some(place) = block::partition(&self.roots(), device) {
             let table = grow_partition(&place);
-            self.note_growth("data_partition", &place.disk, table);
-            let ext4 = grow_ext4(&device.node, &found);
-            self.note_growth("data_ext4", &device.node, ext4);
+            self.note_growth("data_partition", place.disk, table);
+            let ext4 = grow_ext4(device.node, &found);
+            self.note_growth("data_ext4", device.node, ext4);
         }
         self.stage("grow_data");
     }
@@ -47,33 +43,34 @@ impl Boot {
     fn note_growth(&mut self, fact: &str, object: &str, grown: Result<Option<u64>, Error>) {
         let (level, line) = match grown {
             Ok(None) => return,
-            Ok(Some(length)) => (Level::Info, format!("grown to {} MiB", Decimal(length >> 20))),
-            Err(why) => (Level::Warn, format!("not grown: {why}")),
+            Ok(Some(length)) => (Level::Info, text!("grown to {} MiB", decimal(length >> 20))),
+            Err(why) => (Level::Warn, text!("not grown: {}", why)),
         };
-        kmsg::record(level, format_args!("{object}: {line}"));
-        self.report.fact(fact, &line);
+        kmsg::record(level, text!("{}: {}", object, line));
+        self.report.fact(fact, line);
     }
 }
 
 /// Gives the partition the rest of its disk: first in the table, then in the kernel.
 #[inline(never)]
 fn grow_partition(place: &Partition) -> Result<Option<u64>, Error> {
-    let file = file::open_with(&place.disk, OFlags::RDONLY)?;
-    let read = |offset, length| file::bytes_at(&file, offset, length);
+    let file = file::open_with(place.disk, OFlags::RDONLY)?;
+    let read = |offset, buffer: &mut [u8]| file::fill_at(&file, offset, buffer);
     let bytes = partition::length(&file).unwrap_or_default();
     let disk = Disk { block: partition::block(&file), bytes, read: &read };
-    let plan = grow::plan(&disk, place.number, place.start);
-    let Some(Plan { length, writes }) = plan.map_err(|why| String::from(why.as_str()))? else {
+    let mut room = Room::EMPTY;
+    let plan = grow::plan(&disk, place.number, place.start, &mut room);
+    let Some(Plan { length, writes }) = plan.map_err(|why| Error::from(why.as_str()))? else {
         return Ok(None);
     };
     // Around the page cache, so that what is read back comes from the disk.
-    let disk = file::open_with(&place.disk, OFlags::RDWR | OFlags::DIRECT | OFlags::DSYNC)?;
-    for (offset, bytes) in &writes {
+    let disk = file::open_with(place.disk, OFlags::RDWR | OFlags::DIRECT | OFlags::DSYNC)?;
+    for (offset, bytes) in writes.iter().filter(|(_, bytes)| !bytes.is_empty()) {
         write(&disk, *offset, bytes)
-            .map_err(|why| Error::call("write the partition table of", &place.disk, why))?;
+            .map_err(|why| Error::call("write the partition table of", place.disk, why))?;
     }
     uapi::blkpg::resize_partition(disk.as_fd(), place.number, place.start, length)
-        .map_err(|why| Error::call("tell the kernel the new partition of", &place.disk, why))?;
+        .map_err(|why| Error::call("tell the kernel the new partition of", place.disk, why))?;
     Ok(Some(length))
 }
 
@@ -83,13 +80,13 @@ struct Buffer([u8; grow::LONGEST]);
 
 /// Writes, waits until it is on the disk, and reads it back. Out of line: the buffer is most of a stack frame.
 #[inline(never)]
-fn write(disk: &OwnedFd, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+pub(crate) fn write(disk: &OwnedFd, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
     let mut buffer = Buffer([0; grow::LONGEST]);
     let buffer = buffer.0.get_mut(..bytes.len()).ok_or(Errno::NOSPC)?;
     buffer.copy_from_slice(bytes);
-    let written = rustix::io::pwrite(disk, buffer, offset)?;
+    let written = uapi::file::pwrite(disk.as_fd(), buffer, offset)?;
     buffer.fill(0);
-    let read = rustix::io::pread(disk, &mut *buffer, offset)?;
+    let read = uapi::file::pread(disk.as_fd(), &mut *buffer, offset)?;
     if written == bytes.len() && read == bytes.len() && *buffer == *bytes {
         Ok(())
     } else {

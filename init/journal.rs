@@ -2,11 +2,9 @@
 //! The log on the data partition: what a person wants to know after a failed boot, the trace of a trial, and the count of
 //! the one-shot fallback. A steady boot writes nothing.
 
-use alloc::string::String;
-use alloc::vec::Vec;
-
 use bootsel::log::{self, Record};
-use mount::{Error, file};
+use mount::{Error, error, file};
+use rustix::fd::AsFd;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
@@ -17,22 +15,26 @@ use crate::kmsg::say;
 /// 64 records, preallocated by the image builder; below [`crate::data::DATA`].
 const LOG: &str = "/run/pivot/data/pivot/log/init.log";
 
+/// Room for the log.
+pub(crate) type Room = [u8; log::BYTES];
+
 /// The log as it is on the disk.
-pub(crate) fn read() -> Result<Vec<u8>, Error> {
-    file::read(LOG, log::BYTES)
+pub(crate) fn read(room: &mut Room) -> Result<&[u8], Error> {
+    file::read_to(LOG, room)
 }
 
 /// Which boot this is; empty where the kernel does not say.
-pub(crate) fn boot_id() -> String {
-    file::attribute("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+pub(crate) fn boot_id() -> &'static str {
+    file::attribute("/proc/sys/kernel/random/boot_id")
 }
 
 impl Data {
     /// Whether the one-shot fallback was used and no boot came to its end since. Also where the log cannot be
     /// written: what is not counted must not be done.
+    #[inline(never)]
     pub(crate) fn fallback_used(&self) -> bool {
-        match read() {
-            Ok(log) => self.read_only || log::fallback_used(&log::parse(&log)),
+        match read(&mut [0; log::BYTES]) {
+            Ok(log) => self.read_only || log::fallback_used(&log::parse(log)),
             Err(_) => true,
         }
     }
@@ -46,27 +48,26 @@ impl Boot {
         }
         let written = self.write_record(event, message);
         if let Err(why) = &written {
-            say!(Warn, "the log of the data partition lacks a record: {why}");
+            say!(Warn, "the log of the data partition lacks a record: {}", why);
         }
         written.is_ok()
     }
 
     fn write_record(&self, event: &str, message: &str) -> Result<(), Error> {
-        let boot_id = boot_id();
         let record = Record {
             counter: 0,
-            boot_id: &*boot_id,
+            boot_id: boot_id(),
             slot: self.cmdline.slot,
-            revision: self.revision.as_deref().or(self.cmdline.revision).unwrap_or_default(),
+            revision: self.revision.or(self.cmdline.revision).unwrap_or_default(),
             event,
             message,
         };
-        let (offset, bytes) = log::next(&read()?, record)
-            .ok_or_else(|| Error::new(format_args!("{LOG} is shorter than its records")))?;
+        let (offset, bytes) = log::next(read(&mut [0; log::BYTES])?, record)
+            .ok_or_else(|| error!("{} is shorter than its records", LOG))?;
         // Synchronous: the restart that follows must not overtake it. Never created: a full partition has no room.
         let flags = OFlags::WRONLY | OFlags::DSYNC | OFlags::NOFOLLOW;
         let open = file::open_raw(LOG, flags);
-        let written = open.and_then(|file| rustix::io::pwrite(file, &bytes, offset));
+        let written = open.and_then(|file| uapi::file::pwrite(file.as_fd(), &bytes, offset));
         let complete =
             written.and_then(|count| if count == bytes.len() { Ok(()) } else { Err(Errno::IO) });
         complete.map_err(|why| Error::call("write a record to", LOG, why))
@@ -74,9 +75,10 @@ impl Boot {
 
     /// After a fallback the first boot that comes to its end is recorded: the next fallback may happen again.
     pub(crate) fn journal_booted(&self) {
-        let log = read().unwrap_or_default();
+        let mut room = [0; log::BYTES];
+        let log = read(&mut room).unwrap_or_default();
         if self.data.as_ref().is_some_and(|data| !data.read_only)
-            && log::fallback_used(&log::parse(&log))
+            && log::fallback_used(&log::parse(log))
         {
             self.journal(log::BOOTED, "after a fallback");
         }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The log: records to `/dev/kmsg`, one write each.
 
-use core::fmt::{self, Write};
-
+use bootsel::text::{digits, fill};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use uapi::process::Kept;
@@ -11,47 +10,29 @@ use uapi::process::Kept;
 /// its own prefix), so a longer one is cut.
 const RECORD: usize = 900;
 
-/// One record being put together in place: nothing is allocated, so that a panic can use it too.
-struct Line {
-    bytes: [u8; RECORD + 1],
-    length: usize,
-}
-
-impl Line {
-    fn new(level: Level, message: fmt::Arguments<'_>) -> Self {
-        // syslog's facility "daemon" (3 << 3) marks records of user space, and the levels are the kernel's.
-        let priority = match level {
-            Level::Error => "<27>",
-            Level::Warn => "<28>",
-            Level::Info => "<30>",
-            Level::Debug => "<31>",
-        };
-        let mut line = Self { bytes: [0; RECORD + 1], length: 0 };
-        // Line::write_str cuts and never fails.
-        let _ = write!(line, "{priority}pivot: {message}");
-        line
-    }
-
-    /// The record with the newline that ends it: without one it is a continuation, which nobody reads yet.
-    fn finished(&mut self) -> &[u8] {
-        if let Some(end) = self.bytes.get_mut(self.length) {
-            *end = b'\n';
+/// One record, put together in place: nothing is allocated, so that a panic can use it too. The newline ends it: without
+/// one it is a continuation, which nobody reads yet.
+fn record_of<'a>(bytes: &'a mut [u8; RECORD + 1], level: Level, message: &str) -> &'a [u8] {
+    // syslog's facility "daemon" (3 << 3) marks records of user space, and the levels are the kernel's.
+    let priority = match level {
+        Level::Error => "27",
+        Level::Warn => "28",
+        Level::Info => "30",
+        Level::Debug => "31",
+    };
+    let room = bytes.get_mut(..RECORD).unwrap_or_default();
+    let length = fill(room, "<{}>pivot: {}", &[priority, message]).len();
+    let record = bytes.get_mut(..=length).unwrap_or_default();
+    for byte in &mut *record {
+        // One record is one line.
+        if *byte < b' ' {
+            *byte = b' ';
         }
-        self.bytes.get(..=self.length).unwrap_or_default()
     }
-}
-
-impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = RECORD.saturating_sub(self.length);
-        let text = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
-        for (to, from) in self.bytes.iter_mut().skip(self.length).zip(text.bytes()) {
-            // One record is one line.
-            *to = if from < b' ' { b' ' } else { from };
-        }
-        self.length = self.length.saturating_add(text.len());
-        Ok(())
+    if let Some(end) = record.last_mut() {
+        *end = b'\n';
     }
+    record
 }
 
 /// Of a record, for the kernel's own.
@@ -66,28 +47,29 @@ pub(crate) enum Level {
 /// Where records go: `/dev/kmsg`, and standard error (the console) where that cannot be opened.
 static TARGET: Kept = Kept::stderr();
 
-/// Logs a line: `say!(Warn, "cannot ...: {why}")`.
+/// Logs a line: `say!(Warn, "cannot ...: {}", why)`.
 macro_rules! say {
     ($level:ident, $($line:tt)*) => {
-        $crate::kmsg::record($crate::kmsg::Level::$level, format_args!($($line)*))
+        $crate::kmsg::record($crate::kmsg::Level::$level, mount::text!($($line)*))
     };
 }
 pub(crate) use say;
 
-/// What [`say!`] calls.
+/// Logs a line.
 #[inline(never)]
-pub(crate) fn record(level: Level, line: fmt::Arguments<'_>) {
+pub(crate) fn record(level: Level, line: &str) {
     emit(TARGET.get(), level, line);
 }
 
-/// What a library has to say.
-pub(crate) fn warn(line: fmt::Arguments<'_>) {
+/// Logs what is wrong and does not end the boot.
+#[inline(never)]
+pub(crate) fn warn(line: &str) {
     record(Level::Warn, line);
 }
 
-fn emit(target: BorrowedFd<'_>, level: Level, message: fmt::Arguments<'_>) {
+fn emit(target: BorrowedFd<'_>, level: Level, message: &str) {
     // There is no place left to report to where this fails.
-    let _ = rustix::io::write(target, Line::new(level, message).finished());
+    let _ = rustix::io::write(target, record_of(&mut [0; RECORD + 1], level, message));
 }
 
 /// Makes it the standard error of this process, in which each write is then a record.
@@ -107,7 +89,7 @@ pub(crate) fn open() {
 
 fn device() -> Option<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let open = || uapi::open::open(c"/dev/kmsg", flags, 0).ok();
+    let open = || uapi::open::open_text("/dev/kmsg", flags, 0).ok();
     open().or_else(|| {
         // No devtmpfs: the node is made by hand (c 1:11), so that the reason for that is not lost.
         // Where it fails standard error is used.
@@ -130,21 +112,22 @@ fn device() -> Option<OwnedFd> {
     not(all(target_env = "musl", not(test))),
     expect(dead_code, reason = "the host has std's handler")
 )]
-pub(crate) fn last_words(message: fmt::Arguments<'_>) {
+pub(crate) fn last_words(message: &str, file: &str, line: u32) {
     let device = device();
     let target = device.as_ref().map_or_else(|| TARGET.get(), AsFd::as_fd);
-    emit(target, Level::Error, message);
+    let (mut number, mut text) = ([0; 20], [0; RECORD]);
+    let words = [message, file, digits(line.into(), &mut number)];
+    emit(target, Level::Error, fill(&mut text, "panic: {} ({}:{})", &words));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::String;
 
     #[track_caller]
     fn check(level: Level, message: &str, expected: &str) {
-        let mut line = Line::new(level, format_args!("{message}"));
-        assert_eq!(core::str::from_utf8(line.finished()).unwrap(), expected);
+        let mut room = [0; RECORD + 1];
+        assert_eq!(core::str::from_utf8(record_of(&mut room, level, message)).unwrap(), expected);
     }
 
     #[test]
@@ -157,8 +140,8 @@ mod tests {
     #[test]
     fn a_long_record_is_cut_between_characters() {
         for fill in ["a", "ä", "🦀", "aä🦀"] {
-            let mut line = Line::new(Level::Info, format_args!("{}", fill.repeat(2000)));
-            let bytes = line.finished();
+            let mut room = [0; RECORD + 1];
+            let bytes = record_of(&mut room, Level::Info, &fill.repeat(2000));
             assert!(bytes.len() <= RECORD + 1 && bytes.len() > RECORD - 4, "{}", bytes.len());
             assert!(core::str::from_utf8(bytes).is_ok_and(|text| text.ends_with('\n')));
         }
@@ -166,8 +149,7 @@ mod tests {
 
     #[test]
     fn a_record_at_the_limit_is_whole() {
-        let text: String = "b".repeat(RECORD - "<30>pivot: ".len());
-        let mut line = Line::new(Level::Info, format_args!("{text}"));
-        assert_eq!(line.finished().len(), RECORD + 1);
+        let text = "b".repeat(RECORD - "<30>pivot: ".len());
+        assert_eq!(record_of(&mut [0; RECORD + 1], Level::Info, &text).len(), RECORD + 1);
     }
 }

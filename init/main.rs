@@ -7,16 +7,19 @@
 
 #![cfg_attr(all(target_env = "musl", not(test)), no_std, no_main)]
 
+#[cfg(test)]
 extern crate alloc;
 
 mod boot;
 mod child;
+mod choose;
 mod cmdline;
 mod data;
 mod early;
 mod eeprom;
 mod file;
 mod grow;
+mod grub;
 mod journal;
 mod kmsg;
 mod report;
@@ -37,8 +40,9 @@ fn main() {}
 /// A host build has no use but its tests: the product is the static musl build.
 #[cfg(not(target_env = "musl"))]
 fn main() {
-    let start = switch_root::Start::default();
+    let none = switch_root::Strings::new(c"");
+    let start = switch_root::Start { arguments: none, environment: none };
     if rustix::process::getpid() == rustix::process::Pid::INIT {
-        boot::boot(start)
+        boot::boot(&start)
     }
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the boot did and how long each stage took: `/run/pivot/boot.json` for the booted system, one line for kmsg.
 
-use alloc::string::String;
-use alloc::vec::Vec;
-
-use bootsel::format;
-use bootsel::text::{Decimal, hex_digit};
+use bootsel::text::{hex_digit, of};
+use mount::text;
+use mount::text::decimal;
+use uapi::memory;
 
 use crate::kmsg::say;
 
@@ -29,27 +28,26 @@ pub(crate) struct Report {
     start: u64,
     last: u64,
     reached: &'static str,
-    facts: String,
-    degraded: String,
-    stages: String,
+    facts: &'static str,
+    degraded: &'static str,
+    stages: &'static str,
     /// One line for the log: every stage with its milliseconds.
-    summary: String,
+    summary: &'static str,
 }
 
 impl Report {
     /// Begins now.
     pub(crate) fn start() -> Self {
         let start = now();
-        let (degraded, stages, summary) = (String::new(), String::new(), String::new());
         let mut report = Self {
             debug: false,
             start,
             last: start,
             reached: "start",
-            facts: String::new(),
-            degraded,
-            stages,
-            summary,
+            facts: "",
+            degraded: "",
+            stages: "",
+            summary: "",
         };
         report.fact("pivot", env!("PIVOT_VERSION"));
         report.fact("init", INIT);
@@ -60,18 +58,18 @@ impl Report {
     pub(crate) fn stage(&mut self, name: &'static str) {
         let (start, end) = (self.last, now());
         let spent = end.saturating_sub(start);
-        self.stages.push_str(&format!(
-            "{}{{\"name\":\"{name}\",\"start_us\":{},\"end_us\":{}}}",
-            comma(&self.stages),
-            Decimal(start),
-            Decimal(end)
-        ));
-        self.summary.push_str(name);
-        push_milliseconds(&mut self.summary, spent);
-        self.summary.push_str(", ");
+        self.stages = text!(
+            r#"{}{}{"name":"{}","start_us":{},"end_us":{}}"#,
+            self.stages,
+            comma(self.stages),
+            name,
+            decimal(start),
+            decimal(end)
+        );
+        self.summary = text!("{}{} {} ms, ", self.summary, name, milliseconds(spent));
         (self.last, self.reached) = (end, name);
         if self.debug {
-            say!(Debug, "stage {name} is done");
+            say!(Debug, "stage {} is done", name);
         }
     }
 
@@ -86,35 +84,32 @@ impl Report {
     }
 
     /// Something that was found or decided.
+    #[inline(never)]
     pub(crate) fn fact(&mut self, name: &str, value: &str) {
-        self.facts.push(',');
-        push_string(&mut self.facts, name);
-        self.facts.push(':');
-        push_string(&mut self.facts, value);
+        self.facts = text!("{},{}:{}", self.facts, json_string(name), json_string(value));
     }
 
     /// What is missing, if anything is.
-    pub(crate) fn missing(&self) -> Option<&str> {
-        Some(&*self.degraded).filter(|list| !list.is_empty())
+    pub(crate) fn missing(&self) -> Option<&'static str> {
+        Some(self.degraded).filter(|list| !list.is_empty())
     }
 
     /// Something that is missing although the boot goes on.
     pub(crate) fn degraded(&mut self, what: &str) {
-        self.degraded.push_str(comma(&self.degraded));
-        push_string(&mut self.degraded, what);
+        let comma = comma(self.degraded);
+        self.degraded = text!("{}{}{}", self.degraded, comma, json_string(what));
     }
 
     /// One line for the log: every stage with its milliseconds.
-    pub(crate) fn summary(&self) -> String {
-        let mut summary = format!("{}in all", self.summary);
-        push_milliseconds(&mut summary, self.last.saturating_sub(self.start));
-        summary
+    pub(crate) fn summary(&self) -> &'static str {
+        let all = self.last.saturating_sub(self.start);
+        text!("{}in all {} ms", self.summary, milliseconds(all))
     }
 
     /// The report as JSON.
-    pub(crate) fn json(&self) -> String {
+    pub(crate) fn json(&self) -> &'static str {
         let Self { facts, degraded, stages, .. } = self;
-        format!("{{\"version\":1{facts},\"degraded\":[{degraded}],\"stages\":[{stages}]}}\n")
+        text!("{\"version\":1{},\"degraded\":[{}],\"stages\":[{}]}\n", facts, degraded, stages)
     }
 }
 
@@ -126,33 +121,40 @@ fn now() -> u64 {
     uapi::clock::boottime() / 1000
 }
 
-/// ` 12.345 ms`, by hand: the formatting of padded numbers is a KiB.
-fn push_milliseconds(text: &mut String, microseconds: u64) {
-    text.push_str(&format!(" {}.", Decimal(microseconds / 1000)));
+/// `12.345`
+fn milliseconds(microseconds: u64) -> &'static str {
     // With three digits: behind a one that is then taken away.
-    let fraction = format!("{} ms", Decimal(1000 + microseconds % 1000));
-    text.push_str(fraction.get(1..).unwrap_or_default());
+    let fraction = decimal(1000 + microseconds % 1000).get(1..).unwrap_or_default();
+    text!("{}.{}", decimal(microseconds / 1000), fraction)
 }
 
 /// A JSON string (RFC 8259 section 7).
-fn push_string(json: &mut String, text: &str) {
-    let mut bytes = Vec::from([b'"']);
+fn json_string(text: &str) -> &'static str {
+    // The longest is six bytes for each.
+    let bytes = memory::bytes(text.len().saturating_mul(6).saturating_add(2));
+    let mut length = 0;
+    let mut put = |byte| {
+        if let Some(place) = bytes.get_mut(length) {
+            *place = byte;
+            length += 1;
+        }
+    };
+    put(b'"');
     for byte in text.bytes() {
         match byte {
-            b'"' | b'\\' => bytes.push(b'\\'),
             ..b' ' => {
-                bytes.extend_from_slice(b"\\u00");
-                bytes.push(b'0' + (byte >> 4));
-                bytes.push(hex_digit(byte.into()));
+                let (high, low) = (b'0' + (byte >> 4), hex_digit(byte.into()));
+                [b'\\', b'u', b'0', b'0', high, low].into_iter().for_each(&mut put);
                 continue;
             }
+            b'"' | b'\\' => put(b'\\'),
             _ => {}
         }
-        bytes.push(byte);
+        put(byte);
     }
-    bytes.push(b'"');
+    put(b'"');
     // What was done to the text was done at ASCII characters.
-    json.push_str(str::from_utf8(&bytes).unwrap_or_default());
+    of(bytes.get(..length).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The end of a boot that cannot go on: say why, keep the reason, and restart, or give a shell where one is wished.
 
-use bootsel::{format, log};
-use mount::Error;
-use mount::errno;
+use bootsel::log;
+use mount::{Error, errno, text};
 use rustix::fs::{OFlags, Timespec};
 use uapi::process::Fork;
 
 use crate::boot::Boot;
 use crate::cmdline::Rescue;
-use crate::kmsg::say;
+use crate::grub;
+use crate::kmsg::{say, warn};
 
 /// How long the reason stays on the screen before the restart, in seconds.
 const READING_TIME: i64 = 10;
@@ -18,30 +18,32 @@ const READING_TIME: i64 = 10;
 const TRYBOOT: &core::ffi::CStr = c"0 tryboot";
 
 /// Ends the boot. A trial restarts at once: the firmware goes back to the committed slot.
-pub(crate) fn end(mut boot: Boot, why: &Error) -> ! {
-    let record = format!("after stage {}: {why}", boot.report.reached());
+pub(crate) fn end(boot: &mut Boot, why: Error) -> ! {
+    let record = text!("after stage {}: {}", boot.report.reached(), why);
     if boot.ends_trial() {
-        say!(Error, "trial failed: {why}; rebooting");
-        boot.journal(log::TRIAL_FAILED, &record);
-        restart(&boot)
+        say!(Error, "trial failed: {}; rebooting", why);
+        boot.journal(log::TRIAL_FAILED, record);
+        restart(boot)
     }
     if boot.other_slot {
-        say!(Error, "rescue: {why}; starting the other slot once");
+        say!(Error, "rescue: {}; starting the other slot once", why);
         // The count must be on the disk first: a fallback that is not counted could go on for ever.
-        if boot.journal(log::FALLBACK, why) {
-            restart_other_slot(&boot);
+        if boot.journal(log::FALLBACK, &why) {
+            let cannot = start_other_slot(boot);
+            say!(Error, "rescue: cannot start the other slot: {}", cannot);
+        } else {
+            say!(Error, "rescue: the fallback could not be counted in the log, so it is not done");
         }
-        say!(Error, "rescue: the fallback could not be counted in the log, so it is not done");
     } else {
-        say!(Error, "rescue: {why}");
-        boot.journal(log::RESCUE, &record);
+        say!(Error, "rescue: {}", why);
+        boot.journal(log::RESCUE, record);
     }
     if boot.cmdline.rescue != Rescue::Reboot {
-        shell(&mut boot);
+        shell(boot);
     }
     say!(Error, "rescue: rebooting in 10 s");
     sleep(READING_TIME);
-    restart(&boot)
+    restart(boot)
 }
 
 /// Restarts the machine; where the kernel cannot, the armed watchdog does.
@@ -53,12 +55,19 @@ pub(crate) fn restart(boot: &Boot) -> ! {
     halt()
 }
 
-fn restart_other_slot(boot: &Boot) -> ! {
-    boot.settle_disks();
-    if let Err(why) = uapi::reboot::restart2(TRYBOOT) {
-        say!(Error, "cannot restart into the other slot: {}", errno::text(why));
+/// Comes back where it cannot be asked for.
+fn start_other_slot(boot: &Boot) -> Error {
+    if grub::is_here() {
+        match boot.ask_grub_for_other_slot() {
+            Ok(()) => restart(boot),
+            Err(why) => return why,
+        }
     }
-    halt()
+    boot.settle_disks();
+    match uapi::reboot::restart2(TRYBOOT) {
+        Err(why) => Error::call("restart", "the machine", why),
+        Ok(()) => halt(),
+    }
 }
 
 /// PID 1 must not end: that would be a kernel panic, which hides the reason.
@@ -78,19 +87,18 @@ fn shell(boot: &mut Boot) {
     if let Some(watchdog) = &mut boot.watchdog {
         if boot.cmdline.rescue == Rescue::ShellFeed {
             if let Err(why) = watchdog.feed_for_ever() {
-                say!(Warn, "{why}");
+                warn(&why);
             }
         } else {
             watchdog.stop_feeding();
-            say!(
-                Warn,
-                "the watchdog is not fed any more and will reset the machine; pivot.rescue=shell-feed feeds it"
+            warn(
+                "the watchdog is not fed any more and will reset the machine; pivot.rescue=shell-feed feeds it",
             );
         }
     }
     say!(Error, "rescue: /bin/sh on the console; the machine restarts when it ends");
     if let Err(why) = run_shell() {
-        say!(Error, "rescue: no shell: {why}");
+        say!(Error, "rescue: no shell: {}", why);
     }
 }
 
@@ -121,7 +129,7 @@ fn run_shell() -> Result<(), Error> {
 /// Makes the console this process's terminal, so that Ctrl-C works. What fails only takes comfort away.
 fn console() {
     let _ = rustix::process::setsid();
-    let Ok(tty) = uapi::open::open(c"/dev/console", OFlags::RDWR, 0) else { return };
+    let Ok(tty) = uapi::open::open_text("/dev/console", OFlags::RDWR, 0) else { return };
     let _ = rustix::process::ioctl_tiocsctty(&tty);
     let _ = rustix::stdio::dup2_stdin(&tty);
     let _ = rustix::stdio::dup2_stdout(&tty);

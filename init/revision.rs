@@ -3,25 +3,19 @@
 //!
 //! At boot its files are looked at for presence, size and squashfs superblock, no more: hashing 300 MB would cost a Pi
 //! Zero ten seconds. Their content is verified when they are installed. Which revision boots is decided by
-//! [`bootsel::choose`]; a revision that cannot be mounted goes back there as broken.
+//! [`choose`]; a revision that cannot be mounted goes back there as broken.
 
-use alloc::string::String;
-use alloc::vec;
-use alloc::vec::Vec;
-use core::fmt::{self, Display};
-
-use bootsel::choose::{self, Candidate, Choice, Facts, State};
-use bootsel::format;
-use bootsel::manifest::{self, Manifest, RevisionId};
-use bootsel::text::Decimal;
-use mount::Error;
+use bootsel::list::List;
+use bootsel::manifest::{self, BadRevisionId, Listed, View};
 use mount::new_root::Root;
-use mount::{file, image};
+use mount::text::decimal;
+use mount::{Error, error, file, image, text};
 use rustix::fd::AsFd;
 use rustix::fs::OFlags;
 
 use crate::boot::Boot;
-use crate::kmsg::say;
+use crate::choose::{self, Candidate, Choice, Facts, State};
+use crate::kmsg::{say, warn};
 use crate::switch_root;
 
 /// Where the images of the running kernel's modules and of the firmware are mounted.
@@ -33,6 +27,9 @@ const REVISIONS: &str = "/run/pivot/data/pivot/revisions";
 const OTHERS: usize = 64;
 /// The first bytes of a squashfs (`SQUASHFS_MAGIC`, little-endian).
 const SQUASHFS: &[u8] = b"hsqs";
+
+/// The wanted revision and others.
+type Candidates = List<Candidate, { 1 + OTHERS }>;
 
 /// A mounted image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,51 +43,50 @@ impl Boot {
     /// Mounts the images of the revision that can be booted. Without `pivot.revision=` there is none.
     pub(crate) fn open_revision(&mut self) -> Result<(), Error> {
         let Some(given) = self.cmdline.revision else { return Ok(()) };
-        let wrong = |cause: &dyn Display| {
-            Error::new(format_args!("cannot use pivot.revision={given}: {cause}"))
-        };
-        let wanted: RevisionId =
-            given.parse().map_err(|why: manifest::BadRevisionId| wrong(&why))?;
+        let wrong = |cause| Err(error!("cannot use pivot.revision={}: {}", given, cause));
+        if !manifest::is_revision(given) {
+            return wrong(BadRevisionId::TEXT);
+        }
         if self.data.is_none() {
-            return Err(wrong(&"there is no pivot.data= that it could lie on"));
+            return wrong("there is no pivot.data= that it could lie on");
         }
-        let mut candidates = vec![look_at(&wanted, &self.release)];
-        if !matches!(first_state(&candidates), Some(State::Complete | State::NoModulesImage)) {
-            candidates.extend(others(&wanted, &self.release));
-        }
-        self.mount_one_of(&wanted, candidates)?;
+        self.mount_one_of(given)?;
         self.stage("revision");
         Ok(())
     }
 
     /// Decides and mounts until one holds: a revision that cannot be mounted is broken for the next decision, so
     /// there are at most two rounds for each.
-    fn mount_one_of(
-        &mut self,
-        wanted: &RevisionId,
-        mut candidates: Vec<Candidate>,
-    ) -> Result<(), Error> {
-        let mut tried: Vec<RevisionId> = Vec::new();
+    fn mount_one_of(&mut self, wanted: &'static str) -> Result<(), Error> {
+        let first = look_at(wanted, self.release);
+        let mut candidates = Candidates::new(first);
+        candidates.push(first);
+        if matches!(first.state, State::Broken { .. }) {
+            add_others(&mut candidates, wanted, self.release);
+        }
         loop {
             let (id, degraded) = self.choose(wanted, &candidates)?;
             // Chosen once more although it is broken: nothing else is left, and what is missing is tolerated.
-            let again = tried.contains(&id);
-            match self.mount_images(&id, again || degraded.is_some()) {
+            let again = candidates.iter().any(|one| one.id == id && one.was_tried);
+            match self.mount_images(id, again || degraded.is_some()) {
                 Ok(()) => {
-                    say!(Info, "revision {id}");
-                    self.report.fact("revision", id.as_str());
-                    self.revision = Some(id.as_str().into());
+                    say!(Info, "revision {}", id);
+                    self.report.fact("revision", id);
+                    self.revision = Some(id);
                     return degraded.map_or(Ok(()), |what| self.degraded(what.into()));
                 }
                 Err(why) if again => return Err(why),
                 Err(why) => {
-                    say!(Warn, "revision {id}: {why}");
-                    if tried.is_empty() && candidates.len() == 1 {
-                        candidates.extend(others(wanted, &self.release));
+                    say!(Warn, "revision {}: {}", id, why);
+                    if candidates.len() == 1 {
+                        add_others(&mut candidates, wanted, self.release);
                     }
-                    mark_broken(&mut candidates, &id, &why, self.images_have_root());
+                    let root_usable = self.images.iter().any(|image| image.inside.is_none());
+                    for one in candidates.iter_mut().filter(|one| one.id == id) {
+                        one.state = State::Broken { reason: why.line(), root_usable };
+                        one.was_tried = true;
+                    }
                     self.unmount_images();
-                    tried.push(id);
                 }
             }
         }
@@ -98,13 +94,13 @@ impl Boot {
 
     fn choose(
         &mut self,
-        wanted: &RevisionId,
+        wanted: &'static str,
         candidates: &[Candidate],
-    ) -> Result<(RevisionId, Option<String>), Error> {
+    ) -> Result<(&'static str, Option<&'static str>), Error> {
         let facts = Facts {
             wanted,
             candidates,
-            release: &self.release,
+            release: self.release,
             trial: self.trial.is_some(),
             slot: self.cmdline.slot,
             fallback_used: self.data.as_ref().is_none_or(crate::data::Data::fallback_used),
@@ -120,27 +116,26 @@ impl Boot {
     }
 
     /// Mounts the root image first: whether it is usable decides what a broken other image means.
-    fn mount_images(&mut self, id: &RevisionId, tolerant: bool) -> Result<(), Error> {
+    fn mount_images(&mut self, id: &str, tolerant: bool) -> Result<(), Error> {
         let directory = directory(id);
         let root_wanted = self.cmdline.pivot_root.is_none();
-        if root_wanted && file_exists(&directory, manifest::ROOT) {
-            self.mount_image(&directory, manifest::ROOT, self.root_target(), None)?;
+        if root_wanted && file_exists(directory, manifest::ROOT) {
+            self.mount_image(directory, manifest::ROOT, self.root_target(), None)?;
             let root = Root::open(self.root_target())?;
             let init = switch_root::find_init(&root, self.cmdline.init);
             // Without an init this is no root.
             init.inspect_err(|_| self.unmount_images())?;
         }
-        let modules = manifest::modules_image(&self.release).unwrap_or_default();
         let others = [
-            (modules.as_str(), MODULES, "lib/modules"),
+            (text!("modules_{}.squashfs", self.release), MODULES, "lib/modules"),
             (manifest::FIRMWARE, FIRMWARE, "lib/firmware"),
         ];
         for (name, target, inside) in others {
-            if !file_exists(&directory, name) {
+            if !file_exists(directory, name) {
                 continue;
             }
-            match self.mount_image(&directory, name, target, Some(inside)) {
-                Err(why) if tolerant => say!(Warn, "{why}"),
+            match self.mount_image(directory, name, target, Some(inside)) {
+                Err(why) if tolerant => warn(&why),
                 result => result?,
             }
         }
@@ -155,113 +150,109 @@ impl Boot {
         target: &'static str,
         inside: Option<&'static str>,
     ) -> Result<(), Error> {
-        image::squashfs(&format!("{directory}/{name}"), target)?;
+        image::squashfs(text!("{}/{}", directory, name), target)?;
         self.images.push(Image { target, inside });
-        if target == MODULES && !file::exists(&format!("{MODULES}/{}", self.release)) {
-            return Err(Error::new(format_args!("{name} holds no directory {}", self.release)));
+        if target == MODULES && !file::exists(text!("{}/{}", MODULES, self.release)) {
+            return Err(error!("{} holds no directory {}", name, self.release));
         }
         Ok(())
-    }
-
-    fn images_have_root(&self) -> bool {
-        self.images.iter().any(|image| image.inside.is_none())
     }
 
     fn set_firmware_path(&self) {
         if self.images.iter().any(|image| image.target == FIRMWARE)
             && let Err(why) = modules::set_firmware_path("/sys", FIRMWARE)
         {
-            say!(Warn, "{why}; firmware is found only where the root has /lib/firmware");
+            say!(Warn, "{}; firmware is found only where the root has /lib/firmware", why);
         }
     }
 }
 
-fn first_state(candidates: &[Candidate]) -> Option<&State> {
-    candidates.first().map(|candidate| &candidate.state)
-}
-
-fn mark_broken(candidates: &mut [Candidate], id: &RevisionId, why: &Error, root_usable: bool) {
-    for candidate in candidates.iter_mut().filter(|candidate| candidate.id == *id) {
-        candidate.state = State::Broken { reason: (**why).into(), root_usable };
-    }
-}
-
-fn directory(id: &RevisionId) -> String {
-    format!("{REVISIONS}/{id}")
+fn directory(id: &str) -> &'static str {
+    text!("{}/{}", REVISIONS, id)
 }
 
 /// The other revisions of the data partition.
-fn others(wanted: &RevisionId, release: &str) -> Vec<Candidate> {
-    let mut others = Vec::new();
-    for name in file::names(REVISIONS).iter().take(OTHERS) {
-        if let Ok(id) = name.parse::<RevisionId>()
-            && id != *wanted
-        {
-            others.push(look_at(&id, release));
+fn add_others(candidates: &mut Candidates, wanted: &str, release: &str) {
+    for id in file::names(REVISIONS).iter().take(OTHERS) {
+        if manifest::is_revision(id) && *id != wanted {
+            candidates.push(look_at(id, release));
         }
     }
-    others
 }
 
 /// What can be said of a revision without reading its images.
-fn look_at(id: &RevisionId, release: &str) -> Candidate {
-    let (version, state) = match read_manifest(id) {
-        Ok(manifest) => (manifest.version().unwrap_or_default(), check(id, &manifest, release)),
-        Err(why) => (0, State::Broken { reason: (*why).into(), root_usable: false }),
+#[inline(never)]
+fn look_at(id: &'static str, release: &str) -> Candidate {
+    let mut candidate = Candidate { id, version: 0, was_tried: false, state: State::Complete };
+    let mut room = [0; manifest::MAX_BYTES + 1];
+    candidate.state = match read_manifest(id, &mut room) {
+        Ok(manifest) => {
+            candidate.version = manifest.version().unwrap_or_default();
+            check(id, manifest, release)
+        }
+        Err(why) => State::Broken { reason: why.line(), root_usable: false },
     };
-    Candidate { id: id.clone(), version, state }
+    candidate
 }
 
-fn read_manifest(id: &RevisionId) -> Result<Manifest, Error> {
-    let path = format!("{}/{}", directory(id), manifest::NAME);
-    let bytes = file::read(&path, manifest::MAX_BYTES.saturating_add(1))?;
-    let parsed =
-        Manifest::parse(&bytes).map_err(|why| Error::new(format_args!("{path}: {why}")))?;
-    match parsed.revision() {
-        Some(named) if named == *id => Ok(parsed),
-        _ => Err(Error::new(format_args!("{path} is the manifest of another revision"))),
+fn read_manifest<'a>(id: &str, room: &'a mut [u8]) -> Result<View<'a>, Error> {
+    let path = text!("{}/{}", directory(id), manifest::NAME);
+    let manifest = View::parse(file::read_to(path, room)?).map_err(|why| match why {
+        manifest::Error::TooLong => {
+            error!("{}: manifest is longer than {} bytes", path, decimal(MANIFEST))
+        }
+        manifest::Error::Line(number, problem) => {
+            error!("{}: manifest line {}: {}", path, decimal(number as u64), problem)
+        }
+    })?;
+    if manifest.get("revision") == Some(id) {
+        Ok(manifest)
+    } else {
+        Err(error!("{} is the manifest of another revision", path))
     }
 }
 
-fn check(id: &RevisionId, manifest: &Manifest, release: &str) -> State {
+/// The same number as one of 64 bits.
+const MANIFEST: u64 = manifest::MAX_BYTES as u64;
+
+fn check(id: &str, manifest: View<'_>, release: &str) -> State {
     let directory = directory(id);
-    for file in manifest.images() {
-        if let Err(why) = check_file(&directory, file) {
+    let is_image = |file: &Listed<'_>| file.name != manifest::BOOT;
+    for file in manifest.files().filter(is_image) {
+        if let Err(why) = check_file(directory, &file) {
             let root = manifest.file(manifest::ROOT);
-            let root_usable = root.is_some_and(|root| check_file(&directory, root).is_ok());
-            return State::Broken { reason: (*why).into(), root_usable };
+            let root_usable = root.is_some_and(|root| check_file(directory, &root).is_ok());
+            return State::Broken { reason: why.line(), root_usable };
         }
     }
-    let image = manifest::modules_image(release).and_then(|name| manifest.file(&name));
-    if image.is_some() { State::Complete } else { State::NoModulesImage }
+    let is_ours = |file: Listed<'_>| manifest::is_modules_image(file.name, release);
+    if manifest.files().any(is_ours) { State::Complete } else { State::NoModulesImage }
 }
 
 /// Presence, size and the squashfs superblock.
-fn check_file(directory: &str, wanted: &manifest::File) -> Result<(), Error> {
-    let path = format!("{directory}/{}", wanted.name);
-    let bad = |what: fmt::Arguments<'_>| Err(Error::new(format_args!("{path} {what}")));
+#[inline(never)]
+fn check_file(directory: &str, wanted: &Listed<'_>) -> Result<(), Error> {
+    let path = text!("{}/{}", directory, wanted.name);
+    let bad = |what| Err(error!("{} {}", path, what));
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = file::open_with(&path, flags)?;
-    let found = uapi::stat::status(file.as_fd()).map_err(|why| Error::call("read", &path, why))?;
+    let file = file::open_with(path, flags)?;
+    let found = uapi::stat::status(file.as_fd()).map_err(|why| Error::call("read", path, why))?;
     if !found.is_file {
-        return bad(format_args!("is not a file"));
+        return bad("is not a file");
     }
     if found.size != wanted.bytes {
-        return bad(format_args!(
-            "has {} bytes instead of {}",
-            Decimal(found.size),
-            Decimal(wanted.bytes)
-        ));
+        let (found, wanted) = (decimal(found.size), decimal(wanted.bytes));
+        return bad(text!("has {} bytes instead of {}", found, wanted));
     }
     let mut magic = [0; 4];
-    let read =
-        rustix::io::pread(&file, &mut magic, 0).map_err(|why| Error::call("read", &path, why))?;
+    let read = uapi::file::pread(file.as_fd(), &mut magic, 0)
+        .map_err(|why| Error::call("read", path, why))?;
     if wanted.name.ends_with(".squashfs") && magic.get(..read) != Some(SQUASHFS) {
-        return bad(format_args!("is no squashfs"));
+        return bad("is no squashfs");
     }
     Ok(())
 }
 
 fn file_exists(directory: &str, name: &str) -> bool {
-    file::exists(&format!("{directory}/{name}"))
+    file::exists(text!("{}/{}", directory, name))
 }

@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The root file system: the revision's image or a device, and what is laid over it.
 
-use alloc::string::String;
-
-use bootsel::format;
-use mount::Error;
 use mount::filesystem::{self, Options};
 use mount::new_root::Root;
-use mount::{overlay, wait};
+use mount::{Error, error, overlay, text, wait};
 
 use crate::boot::{Boot, device_name};
 use crate::cmdline::Overlay;
@@ -47,7 +43,7 @@ impl Boot {
     fn mount_root_device(&mut self) -> Result<(), Error> {
         let ours = self.cmdline.pivot_root.map(|value| ("pivot.root", value));
         let given = ours.or_else(|| self.cmdline.root.map(|value| ("root", value)));
-        let (parameter, value) = given.ok_or_else(|| Error::new(format_args!("{NO_ROOT}")))?;
+        let (parameter, value) = given.ok_or(Error::from(NO_ROOT))?;
         let name = device_name(parameter, value)?;
         let delay = i64::from(self.cmdline.rootdelay).min(self.deadline.left().tv_sec);
         crate::rescue::sleep(delay);
@@ -61,9 +57,9 @@ impl Boot {
             data: self.cmdline.rootflags,
             warn,
         };
-        filesystem::mount(&device.node, target, &options)?;
-        say!(Info, "root: {} ({parameter}={value})", device.node);
-        self.report.fact("root", &device.node);
+        filesystem::mount(device.node, target, &options)?;
+        say!(Info, "root: {} ({}={})", device.node, parameter, value);
+        self.report.fact("root", device.node);
         Ok(())
     }
 
@@ -82,35 +78,31 @@ impl Boot {
             Some(data) if data.read_only => Some("the data partition is read-only"),
             Some(_) => None,
         };
-        let revision = self.revision.as_deref().unwrap_or("none");
-        let upper = format!("{DATA}/pivot/state/overlay/{revision}");
-        let failed: String = match why {
-            Some(why) => why.into(),
-            None => match self.mount_overlay(&upper) {
-                Ok(()) => {
-                    self.report.fact("overlay", "persistent");
-                    return Ok(());
-                }
-                Err(why) => String::from(&*why),
-            },
+        let revision = self.revision.unwrap_or("none");
+        let upper = text!("{}/pivot/state/overlay/{}", DATA, revision);
+        let mounted = match why {
+            Some(why) => Err(Error::from(why)),
+            None => self.mount_overlay(upper),
         };
-        self.degraded(Error::new(format_args!(
-            "no persistent overlay: {failed}; changes will be lost"
-        )))?;
+        let Err(failed) = mounted else {
+            self.report.fact("overlay", "persistent");
+            return Ok(());
+        };
+        self.degraded(error!("no persistent overlay: {}; changes will be lost", failed))?;
         self.mount_volatile()
     }
 
     fn mount_overlay(&self, base: &str) -> Result<(), Error> {
-        let (upper, work) = (format!("{base}/upper"), format!("{base}/work"));
-        overlay::mount(LOWER, &upper, &work, SYSROOT)
+        overlay::mount(LOWER, text!("{}/upper", base), text!("{}/work", base), SYSROOT)
     }
 
     /// Takes the mounts of a revision that turned out to be unusable away again.
     pub(crate) fn unmount_images(&mut self) {
-        for image in self.images.drain(..).rev() {
+        while let Some(image) = self.images.last() {
             if let Err(why) = filesystem::unmount(image.target, true) {
-                say!(Warn, "{why}");
+                warn(&why);
             }
+            self.images.pop();
         }
     }
 }

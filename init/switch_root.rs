@@ -5,21 +5,20 @@
 //! the chroot is not decoration: without it the booted system lives in a chroot and the kernel refuses it every user
 //! namespace (`current_chrooted()` in kernel/user_namespace.c).
 
-use alloc::ffi::CString;
-use alloc::string::String;
-use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::ffi::CStr;
 
-use mount::Error;
+use bootsel::list::List;
+use bootsel::text::of;
 use mount::file::c_string;
 use mount::new_root::Root;
+use mount::{Error, error, text};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, OFlags};
 
 use crate::boot::Boot;
-use crate::kmsg::say;
-use crate::{file, report, systemd};
+use crate::kmsg::{Level, say, warn};
+use crate::{file, kmsg, report, systemd};
 
 /// Where the new root waits.
 pub(crate) const SYSROOT: &str = "/sysroot";
@@ -29,22 +28,26 @@ const INITS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
 const DEPTH: usize = 32;
 
 /// Which program of the new root is its init. Found before anything is moved, so that rescue still has a system.
-pub(crate) fn find_init(root: &Root, wanted: Option<&str>) -> Result<CString, Error> {
+pub(crate) fn find_init(root: &Root, wanted: Option<&str>) -> Result<&'static CStr, Error> {
     let wanted = wanted.as_slice();
     let candidates = if wanted.is_empty() { &INITS } else { wanted };
-    let mut tried = String::new();
+    let mut tried = "";
     for path in candidates {
         if root.exists(path) {
-            return c_string(path).map_err(|_| Error::new(format_args!("cannot execute {path}")));
+            return c_string(path).map_err(|why| Error::call("execute", path, why));
         }
-        tried.push(' ');
-        tried.push_str(path);
+        tried = text!("{} {}", tried, path);
     }
-    Err(Error::new(format_args!("no init in the root file system: tried{tried}")))
+    Err(error!("no init in the root file system: tried{}", tried))
 }
 
 /// Enters `root` and becomes its `init`. Returns only the reason why that failed.
-pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallible, Error> {
+pub(crate) fn exec(
+    boot: &mut Boot,
+    start: &Start,
+    root: &Root,
+    init: &CStr,
+) -> Result<Infallible, Error> {
     boot.bind_images(root)?;
     boot.finish_report();
     boot.journal_booted();
@@ -58,20 +61,19 @@ pub(crate) fn exec(boot: &mut Boot, root: &Root, init: &CStr) -> Result<Infallib
     if let Some(watchdog) = &mut boot.watchdog {
         watchdog.hand_over();
     }
-    let mut arguments: Vec<&CStr> = boot.start.arguments.clone();
-    match arguments.first_mut() {
-        Some(name) => *name = init,
-        None => arguments.push(init),
+    let mut arguments = Strings::new(init);
+    arguments.push(init);
+    for argument in start.arguments.iter().skip(1) {
+        arguments.push(argument);
     }
-    let state = systemd::state(init, boot.report.began());
-    if let Some(state) = &state {
+    if let Some(state) = systemd::state(init, boot.report.began()) {
         for argument in systemd::ARGUMENTS {
             arguments.push(argument);
         }
         arguments.push(state);
     }
-    let cause = uapi::process::execve(init, &arguments, &boot.start.environment);
-    Err(Error::call("execute", init.to_str().unwrap_or_default(), cause))
+    let cause = uapi::process::execve(init, &arguments, &start.environment);
+    Err(Error::call("execute", of(init.to_bytes()), cause))
 }
 
 /// Moves `/sysroot` onto `/` and goes there; the initramfs stays reachable by the descriptor alone.
@@ -124,20 +126,21 @@ impl Boot {
     /// Writes the report for the booted system and says on kmsg how long the stages took.
     fn finish_report(&mut self) {
         self.stage("new_root");
-        say!(Info, "{}", self.report.summary());
+        kmsg::record(Level::Info, self.report.summary());
         let written = mount::file::create_directories("/run/pivot").and_then(|()| {
             file::create(report::PATH, self.report.json().as_bytes())
                 .map_err(|why| Error::call("write", report::PATH, why))
         });
         if let Err(why) = written {
-            say!(Warn, "{why}");
+            warn(&why);
         }
     }
 
     /// Shows the images where the booted system looks for them. A root without the directory boots all the same:
     /// the kernel finds firmware by its own path, and modules are under `/run/pivot` too.
     fn bind_images(&mut self, root: &Root) -> Result<(), Error> {
-        for image in self.images.clone() {
+        let images = self.images;
+        for image in images.iter() {
             let Some(inside) = image.inside else { continue };
             let bound = root.bind_into(image.target, inside);
             self.tolerate(bound)?;
@@ -148,10 +151,13 @@ impl Boot {
 
 /// What PID 1 was started with and hands on: the kernel makes arguments and environment of the words that it does not
 /// know.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Start {
     /// The program's own name and what follows it.
-    pub(crate) arguments: Vec<&'static CStr>,
+    pub(crate) arguments: Strings<'static>,
     /// `NAME=value`.
-    pub(crate) environment: Vec<&'static CStr>,
+    pub(crate) environment: Strings<'static>,
 }
+
+/// More arguments or variables the kernel never gives (`MAX_INIT_ARGS`, `MAX_INIT_ENVS`: 32 each), and a few of ours.
+pub(crate) type Strings<'a> = List<&'a CStr, 72>;

@@ -4,14 +4,14 @@
 //! The same command line serves the trial of a slot and its later boots, so the firmware is asked, and where it says
 //! nothing the log, in which `bootsel` announced the trial.
 
-use bootsel::format;
 use bootsel::log::{self, Record};
 use bootsel::slot::Slot;
 use bootsel::state;
-use bootsel::text::Decimal;
-use mount::{Error, file};
+use mount::text::decimal32;
+use mount::{Error, file, text};
 
 use crate::boot::Boot;
+use crate::cmdline::Cmdline;
 use crate::journal;
 use crate::kmsg::say;
 
@@ -25,7 +25,7 @@ pub(crate) struct Firmware {
 impl Firmware {
     /// From `/proc/device-tree/chosen/bootloader`, which other firmware than a Raspberry Pi's does not make.
     pub(crate) fn read(directory: &str) -> Self {
-        let number = |name| cell(&file::read(&format!("{directory}/{name}"), 5).ok()?);
+        let number = |name| cell(file::peek(text!("{}/{}", directory, name), &mut [0; 5]));
         Self { partition: number("partition"), tryboot: number("tryboot") }
     }
 
@@ -46,17 +46,20 @@ fn cell(bytes: &[u8]) -> Option<u32> {
     bytes.try_into().ok().map(u32::from_be_bytes)
 }
 
-/// Who says that this boot is a trial, if anybody does. In the boot after the one-shot fallback the firmware says so, too;
-/// there is no slot to go back to, and what can be booted is.
+/// Who says that this boot is a trial, if anybody does: GRUB by a `word` of the command line. In the boot after the one-shot
+/// fallback firmware and GRUB say so, too; there is no slot to go back to, and what can be booted is.
 fn source(
+    word: bool,
     firmware: &Firmware,
     slot: Option<Slot>,
     boot_id: &str,
     log: &[Record<&str>],
 ) -> Option<&'static str> {
+    let unless_fallback = |who| (!log::fallback_used(log)).then_some(who);
     match firmware.tryboot {
+        _ if word => unless_fallback("command line"),
         Some(0) => None,
-        Some(_) => (!log::fallback_used(log)).then_some("firmware"),
+        Some(_) => unless_fallback("firmware"),
         None => state::expected_in(log, boot_id, slot?).then_some("log"),
     }
 }
@@ -65,39 +68,41 @@ impl Boot {
     /// Finds out whether this is a trial, as soon as the log can be read or it is known that there is none.
     pub(crate) fn find_trial(&mut self) -> Result<(), Error> {
         if self.trial.is_none() {
-            let bytes = journal::read().unwrap_or_default();
-            let log = log::parse(&bytes);
-            self.trial = source(&self.firmware, self.cmdline.slot, &journal::boot_id(), &log);
+            let mut room = [0; log::BYTES];
+            let log = log::parse(journal::read(&mut room).unwrap_or_default());
+            let Cmdline { trial, slot, .. } = self.cmdline;
+            self.trial = source(trial, &self.firmware, slot, journal::boot_id(), &log);
             // What nobody minded while it was not known counts now.
             if let (Some(_), Some(what)) = (self.trial, self.report.missing()) {
-                return Err(Error::new(format_args!("{what}")));
+                return Err(Error::from(what));
             }
         }
         self.report_trial();
         Ok(())
     }
 
-    /// Whether the end of this boot is that of a trial. Before the log could be read the firmware's word is enough.
+    /// Whether the end of this boot is that of a trial. Before the log could be read the firmware's or GRUB's word is enough.
     pub(crate) fn ends_trial(&self) -> bool {
-        self.trial.is_some() || self.data.is_none() && self.firmware.is_tryboot()
+        let told = self.cmdline.trial || self.firmware.is_tryboot();
+        self.trial.is_some() || self.data.is_none() && told
     }
 
     fn report_trial(&mut self) {
         self.report.fact("trial", if self.trial.is_some() { "yes" } else { "no" });
         if let Some(source) = self.trial {
-            say!(Info, "a trial, says the {source}");
+            say!(Info, "a trial, says the {}", source);
             self.report.fact("trial_source", source);
         }
         let Firmware { partition, tryboot } = self.firmware;
         for (name, number) in [("firmware_partition", partition), ("firmware_tryboot", tryboot)] {
             if let Some(number) = number {
-                self.report.fact(name, &format!("{}", Decimal(number.into())));
+                self.report.fact(name, decimal32(number));
             }
         }
         if let Some(partition) = self.firmware.contradicts(self.cmdline.slot) {
-            let line = format!("the firmware booted partition {}", Decimal(partition.into()));
-            say!(Warn, "pivot.slot= does not fit: {line}");
-            self.report.fact("slot_mismatch", &line);
+            let line = text!("the firmware booted partition {}", decimal32(partition));
+            say!(Warn, "pivot.slot= does not fit: {}", line);
+            self.report.fact("slot_mismatch", line);
         }
     }
 
@@ -176,7 +181,10 @@ mod tests {
         log: &[Record<&str>],
         expected: Option<&str>,
     ) {
-        assert_eq!(source(&firmware(None, tryboot), slot, "this", log), expected, "{log:?}");
+        let firmware = firmware(None, tryboot);
+        assert_eq!(source(false, &firmware, slot, "this", log), expected, "{log:?}");
+        let word = (!log::fallback_used(log)).then_some("command line");
+        assert_eq!(source(true, &firmware, slot, "this", log), word, "{log:?}");
     }
 
     #[test]

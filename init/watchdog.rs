@@ -6,13 +6,10 @@
 //! can block PID 1 for longer than the watchdog's timeout. The child stops at the deadline, so a boot that hangs
 //! ends in a reset all the same.
 
-use alloc::string::{String, ToString};
-
-use bootsel::format;
-use bootsel::text::Decimal;
-use mount::Error;
-use mount::errno;
+use bootsel::text::of;
+use mount::text::{decimal, decimal32};
 use mount::wait::Deadline;
+use mount::{Error, errno, file, text};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{OFlags, Timespec};
 use rustix::io::Errno;
@@ -20,8 +17,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use uapi::process::Fork;
 
 use crate::cmdline::WatchdogWish;
-use crate::kmsg::say;
-use mount::file;
+use crate::kmsg::{say, warn};
 
 /// The node of the first watchdog and the older name of the same device.
 const NODES: [&str; 2] = ["/dev/watchdog0", "/dev/watchdog"];
@@ -42,7 +38,7 @@ pub(crate) struct Watchdog {
     device: OwnedFd,
     feeder: Option<Pid>,
     /// What it is, for the report: `i6300ESB timer, 15 s`.
-    pub(crate) description: String,
+    pub(crate) description: &'static str,
 }
 
 impl Watchdog {
@@ -50,7 +46,7 @@ impl Watchdog {
     ///
     /// `Ok(None)`: there is none to arm yet, or none is wished.
     pub(crate) fn open(wish: WatchdogWish, deadline: &Deadline) -> Result<Option<Self>, Error> {
-        let running = || file::attribute(STATE).as_deref() == Some("active");
+        let running = || file::attribute(STATE) == "active";
         let wanted = match wish {
             WatchdogWish::Off => return Ok(None),
             WatchdogWish::TakeOver if !running() => return Ok(None),
@@ -67,7 +63,7 @@ impl Watchdog {
                 say!(
                     Warn,
                     "watchdog: cannot set {} s: {}; it keeps its own",
-                    Decimal(seconds.into()),
+                    decimal32(seconds),
                     errno::text(why)
                 );
             }
@@ -77,14 +73,14 @@ impl Watchdog {
         }
         let seconds = uapi::watchdog::get_timeout(device.as_fd())
             .map_err(|why| Error::call("read the timeout of", "the watchdog", why))?;
-        let set = Decimal(seconds.unsigned_abs().into());
-        if let Some(asked) = wanted.map(|s| Decimal(s.into())).filter(|&asked| asked != set) {
-            say!(Warn, "watchdog: asked for {asked} s, the driver works with {set} s");
+        let set = decimal32(seconds.unsigned_abs());
+        if let Some(asked) = wanted.map(decimal32).filter(|&asked| asked != set) {
+            say!(Warn, "watchdog: asked for {} s, the driver works with {} s", asked, set);
         }
-        let description = format!("{}, {set} s", identity(&device));
+        let description = text!("{}, {} s", identity(&device), set);
         let feeder = feed(&device, seconds, Some(deadline))?;
-        let left = Decimal(deadline.left().tv_sec.unsigned_abs());
-        say!(Info, "watchdog: {description}, fed for {left} s");
+        let left = decimal(deadline.left().tv_sec.unsigned_abs());
+        say!(Info, "watchdog: {}, fed for {} s", description, left);
         Ok(Self { device, feeder: Some(feeder), description })
     }
 
@@ -109,7 +105,7 @@ impl Watchdog {
     pub(crate) fn open_for_restart(wish: WatchdogWish, deadline: &Deadline) -> Option<Self> {
         let wish = if wish == WatchdogWish::Off { wish } else { WatchdogWish::Arm(RESTART) };
         Self::open(wish, deadline).unwrap_or_else(|why| {
-            say!(Warn, "{why}");
+            warn(&why);
             None
         })
     }
@@ -123,7 +119,7 @@ impl Watchdog {
         // Where it cannot be set it has its own.
         let _ = uapi::watchdog::set_timeout(device, RESTART.cast_signed());
         let _ = uapi::watchdog::keepalive(device);
-        if file::attribute(STOP_ON_REBOOT).as_deref() != Some("0") {
+        if file::attribute(STOP_ON_REBOOT) != "0" {
             let seconds = uapi::watchdog::get_timeout(device).unwrap_or(0);
             say!(Info, "the watchdog resets the machine");
             crate::rescue::sleep(i64::from(seconds).min(PATIENCE).saturating_add(LATE));
@@ -150,10 +146,10 @@ fn open_node() -> Result<Option<OwnedFd>, Error> {
     Ok(None)
 }
 
-fn identity(device: &OwnedFd) -> String {
-    let Ok(info) = uapi::watchdog::get_support(device.as_fd()) else { return "watchdog".into() };
-    let name = core::str::from_utf8(&info.identity).unwrap_or("watchdog");
-    name.trim_end_matches('\0').trim_ascii().to_string()
+fn identity(device: &OwnedFd) -> &'static str {
+    let Ok(info) = uapi::watchdog::get_support(device.as_fd()) else { return "watchdog" };
+    let name = info.identity.split(|byte| *byte == 0).next().unwrap_or_default();
+    text!("{}", of(name).trim_ascii())
 }
 
 /// Forks the child that feeds three times per timeout until the deadline.

@@ -131,6 +131,20 @@ impl Grubenv {
     }
 }
 
+/// The first sector of a block as it is written here and by GRUB, with a trial put in: for who has no room for the whole
+/// of this. `None` where `sector` is anything else, another default's, or has a trial already.
+pub fn armed(sector: &[u8; SECTOR], default: Slot) -> Option<[u8; SECTOR]> {
+    let rest = sector.strip_prefix(SIGNATURE)?.strip_prefix(b"pivot_default=")?;
+    let rest = rest.strip_prefix(default.as_str().as_bytes())?;
+    let behind = rest.strip_prefix(b"\npivot_trial=")?;
+    let kept = behind.strip_suffix(b"#").filter(|kept| kept.starts_with(b"\n"))?;
+    let (before, _) = sector.split_at(SECTOR - behind.len());
+    let parts = [before, default.other().as_str().as_bytes(), kept];
+    let mut armed = [0; SECTOR];
+    armed.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+    Some(armed)
+}
+
 /// The second sector of a block.
 pub fn filler() -> [u8; SECTOR] {
     [b'#'; SECTOR]

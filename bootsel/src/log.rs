@@ -12,13 +12,13 @@
 //! across its wrap. The log is a witness and decides nothing but the one-shot fallback.
 
 use crate::{
-    format,
-    ptable::crc32,
+    list::List,
+    ptable::{crc32, put},
     slot,
     slot::Slot,
-    text::{Decimal, hex_digit, split_once},
+    text::{digits, hex_digit, number, of, split_once},
 };
-use alloc::{string::String, vec::Vec};
+use alloc::string::String;
 
 /// Bytes of a record: what a disk writes at once.
 pub const RECORD_BYTES: usize = 512;
@@ -66,6 +66,9 @@ pub const RETURNED: &str = "returned";
 /// The bootloader in the EEPROM: an update is about to be staged, was called off, or was made or not; the message says
 /// which. Written by the tool, with the booted slot.
 pub const EEPROM: &str = "eeprom";
+/// The bootloader on an eMMC's boot partitions: one was written and waits for its slot's commit, or became active.
+/// Written by the tool, with the slot and the revision that brought it.
+pub const EMMC: &str = "emmc";
 
 /// `pivot crc=` and eight digits.
 const CRC_END: usize = 18;
@@ -97,14 +100,14 @@ impl<'a> Record<&'a str> {
             return None;
         }
         let line = body.split(|byte| *byte == b'\n').next()?;
-        let mut rest = core::str::from_utf8(line).ok()?.strip_prefix(' ')?;
+        let mut rest = of(line).strip_prefix(' ')?;
         let mut field = |key| {
             let (value, after) = split_once(rest.strip_prefix(key)?, b' ')?;
             rest = after;
             Some(value)
         };
         let record = Self {
-            counter: u32::try_from(field("counter=")?.parse::<u64>().ok()?).ok()?,
+            counter: u32::try_from(number(field("counter=")?)?).ok()?,
             boot_id: field("boot_id=")?,
             slot: Slot::from_cmdline(field("slot=")?).ok()?,
             revision: field("revision=")?,
@@ -117,27 +120,27 @@ impl<'a> Record<&'a str> {
 
 impl<S: AsRef<str>> Record<S> {
     fn to_bytes(&self) -> [u8; RECORD_BYTES] {
-        let body = format!(" counter={}", Decimal(self.counter.into()));
-        let mut body = body.into_bytes();
-        push(&mut body, " boot_id=", self.boot_id.as_ref(), true);
-        push(&mut body, " slot=", self.slot.map_or(slot::PLACEHOLDER, Slot::as_str), true);
-        push(&mut body, " revision=", self.revision.as_ref(), true);
-        push(&mut body, " event=", self.event.as_ref(), true);
-        push(&mut body, " message=", self.message.as_ref(), false);
-        body.push(b'\n');
-        body.resize(RECORD_BYTES - CRC_END, 0);
+        let mut line = Line::new(0);
+        push(&mut line, " counter=", digits(self.counter.into(), &mut [0; 20]), true);
+        push(&mut line, " boot_id=", self.boot_id.as_ref(), true);
+        push(&mut line, " slot=", self.slot.map_or(slot::PLACEHOLDER, Slot::as_str), true);
+        push(&mut line, " revision=", self.revision.as_ref(), true);
+        push(&mut line, " event=", self.event.as_ref(), true);
+        push(&mut line, " message=", self.message.as_ref(), false);
+        line.push(b'\n');
         let mut record = [0; RECORD_BYTES];
-        for (to, from) in record.iter_mut().zip(checksum(&body).iter().chain(&body)) {
-            *to = *from;
-        }
+        put(&mut record, CRC_END, &line);
+        let crc = checksum(record.get(CRC_END..).unwrap_or_default());
+        put(&mut record, 0, &crc);
         record
     }
 }
 
 /// What is left of the records, oldest first: at most the last 64. Torn ones and garbage are skipped;
 /// bytes past the ring are not looked at.
-pub fn parse(log: &[u8]) -> Vec<Record<&str>> {
-    let mut found = Vec::new();
+pub fn parse(log: &[u8]) -> List<Record<&str>, RECORDS> {
+    let none = Record { counter: 0, boot_id: "", slot: None, revision: "", event: "", message: "" };
+    let mut found = List::new(none);
     for (place, bytes) in log.as_chunks::<RECORD_BYTES>().0.iter().take(RECORDS).enumerate() {
         if let Some(record) = Record::parse(bytes, place) {
             found.push(record);
@@ -145,11 +148,11 @@ pub fn parse(log: &[u8]) -> Vec<Record<&str>> {
     }
     let Some(newest) = newest(&found) else { return found };
     // No sort: across the wrap two counters have no order, and its code is larger than this file's.
-    let mut records = Vec::new();
+    let mut records = List::new(none);
     for back in (0..64).rev() {
         let counter = newest.wrapping_sub(back);
-        if let Some(place) = found.iter().position(|record| record.counter == counter) {
-            records.push(found.swap_remove(place));
+        if let Some(record) = found.iter().find(|record| record.counter == counter) {
+            records.push(*record);
         }
     }
     records
@@ -195,9 +198,14 @@ fn checksum(body: &[u8]) -> [u8; CRC_END] {
     text
 }
 
+/// What stands behind the checksum.
+type Line = List<u8, { RECORD_BYTES - CRC_END }>;
+
 /// A word, or the message in what is left of the record but the byte for the newline.
-fn push(line: &mut Vec<u8>, key: &str, text: &str, is_word: bool) {
-    line.extend_from_slice(key.as_bytes());
+fn push(line: &mut Line, key: &str, text: &str, is_word: bool) {
+    for byte in key.bytes() {
+        line.push(byte);
+    }
     let end = if is_word { line.len() + WORD_BYTES } else { RECORD_BYTES - CRC_END - 1 };
     // What is left of a word is ASCII, a message is cut between characters.
     let room = if is_word { text.len() } else { text.floor_char_boundary(end - line.len()) };
@@ -212,7 +220,10 @@ fn push(line: &mut Vec<u8>, key: &str, text: &str, is_word: bool) {
             _ if is_word => b'_',
             0..=b' ' | 0x7f => b' ',
             // U+0080 to U+009F are control characters, too.
-            0x80..=0x9f if line.pop_if(|last| *last == 0xc2).is_some() => b' ',
+            0x80..=0x9f if line.last() == Some(&0xc2) => {
+                line.pop();
+                b' '
+            }
             _ => byte,
         };
         line.push(byte);

@@ -14,11 +14,8 @@
 //! There is one way to write a manifest, so that what was signed and what was parsed are the same:
 //! `Display` of what `parse` accepted gives back the very bytes.
 
-use crate::{
-    format,
-    text::{Decimal, has_controls, split_once},
-};
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use crate::text::{self, has_controls, split_once};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
 /// File name of the manifest in a revision's directory.
@@ -64,10 +61,14 @@ impl FromStr for RevisionId {
     type Err = BadRevisionId;
 
     fn from_str(text: &str) -> Result<Self, BadRevisionId> {
-        let first = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
-        let fits = text.len() <= 64 && text.bytes().all(is_name_byte);
-        if first && fits { Ok(Self(text.to_owned())) } else { Err(BadRevisionId) }
+        if is_revision(text) { Ok(Self(text.to_owned())) } else { Err(BadRevisionId) }
     }
+}
+
+/// Whether the text can name a revision.
+pub fn is_revision(text: &str) -> bool {
+    let first = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+    first && text.len() <= 64 && text.bytes().all(is_name_byte)
 }
 
 impl fmt::Display for RevisionId {
@@ -81,7 +82,9 @@ impl fmt::Display for RevisionId {
 pub struct BadRevisionId;
 
 impl BadRevisionId {
-    const TEXT: &str = "not a revision: 1 to 64 of A-Z a-z 0-9 . _ + -, first a letter or digit";
+    /// Why it cannot.
+    pub const TEXT: &str =
+        "not a revision: 1 to 64 of A-Z a-z 0-9 . _ + -, first a letter or digit";
 }
 
 impl fmt::Display for BadRevisionId {
@@ -112,6 +115,155 @@ impl fmt::Display for File {
     }
 }
 
+/// A manifest, its text borrowed: nothing is allocated.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Lines of `key=value`.
+    keys: &'a str,
+    /// Lines of [`Listed`].
+    files: &'a str,
+}
+
+/// A file that a manifest lists; see [`File`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed<'a> {
+    /// Hash of the content.
+    pub sha256: [u8; 32],
+    /// Length of the content.
+    pub bytes: u64,
+    /// Its name.
+    pub name: &'a str,
+}
+
+impl<'a> View<'a> {
+    /// Reads a whole manifest.
+    ///
+    /// # Errors
+    /// At the first thing that is not exactly as the format says.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        if bytes.len() > MAX_BYTES {
+            return Err(Error::TooLong);
+        }
+        let mut rest = core::str::from_utf8(bytes)
+            .map_err(|why| Error::Line(line_at(bytes, why.valid_up_to()), "not utf-8"))?;
+        let truncated = Error::Line(line_at(bytes, bytes.len()), "ends too early");
+        if !rest.ends_with('\n') {
+            return Err(truncated);
+        }
+        // What is right so far, and the part that is being read.
+        let mut view = Self { keys: "", files: "" };
+        let (mut part, mut count, mut blank) = (rest, 0, false);
+        let mut number = 0;
+        while let Some((line, after)) = split_once(rest, b'\n') {
+            number += 1;
+            let before = part.get(..part.len() - rest.len()).unwrap_or_default();
+            if blank {
+                view.files = before;
+                view.check_file(line, count).map_err(|problem| Error::Line(number, problem))?;
+            } else {
+                view.keys = before;
+                if line.is_empty() && count >= REQUIRED_KEYS {
+                    (blank, part, rest, count) = (true, after, after, 0);
+                    continue;
+                }
+                view.check_key(line, count).map_err(|problem| Error::Line(number, problem))?;
+            }
+            (rest, count) = (after, count + 1);
+        }
+        view.files = part;
+        if blank { Ok(view) } else { Err(truncated) }
+    }
+
+    /// The keys with their values, in the order of the manifest.
+    pub fn keys(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        lines(self.keys).filter_map(|line| split_once(line, b'='))
+    }
+
+    /// The files, in the order of the manifest.
+    pub fn files(self) -> impl Iterator<Item = Listed<'a>> {
+        lines(self.files).filter_map(|line| Listed::parse(line).ok())
+    }
+
+    /// The file of that name.
+    pub fn file(self, name: &str) -> Option<Listed<'a>> {
+        self.files().find(|file| file.name == name)
+    }
+
+    /// The value of a key.
+    pub fn get(self, key: &str) -> Option<&'a str> {
+        self.keys().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    /// The version: there in every manifest that was parsed. The higher one is newer.
+    pub fn version(self) -> Option<u64> {
+        number(self.get("version")?)
+    }
+
+    /// `count` lines are before this one.
+    fn check_key(self, line: &str, count: usize) -> Result<(), &'static str> {
+        let (key, value) = split_once(line, b'=').ok_or("not key=value")?;
+        match (count, key) {
+            (0, "format") if value == FORMAT => {}
+            (0, "format") => return Err("unknown format, format=1 is known here"),
+            (0, _) => return Err("the first key is not format"),
+            (1, "revision") if is_revision(value) => {}
+            (1, "revision") => return Err(BadRevisionId::TEXT),
+            (1, _) => return Err("the second key is not revision"),
+            (2, "version") if number(value).is_some() => {}
+            (2, "version") => return Err("version is not a number of 64 bits"),
+            (2, _) => return Err("the third key is not version"),
+            (MAX_KEYS.., _) => return Err("too many keys"),
+            _ if key.is_empty() || !key.bytes().all(is_name_byte) => {
+                return Err("key has characters other than A-Z a-z 0-9 . _ + -");
+            }
+            _ if has_controls(value) => return Err("value has control characters"),
+            _ if self.get(key).is_some() => return Err("key is there twice"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Likewise.
+    fn check_file(self, line: &str, count: usize) -> Result<(), &'static str> {
+        if count >= MAX_FILES {
+            return Err("too many files");
+        }
+        let file = Listed::parse(line)?;
+        if self.file(file.name).is_some() { Err("file name is there twice") } else { Ok(()) }
+    }
+}
+
+fn lines(mut text: &str) -> impl Iterator<Item = &str> {
+    core::iter::from_fn(move || {
+        let (line, rest) = split_once(text, b'\n')?;
+        text = rest;
+        Some(line)
+    })
+}
+
+impl<'a> Listed<'a> {
+    // Out of line: it is called for every file of either list.
+    #[inline(never)]
+    fn parse(line: &'a str) -> Result<Self, &'static str> {
+        // What is missing is empty, and nothing of a file may be.
+        let mut rest = line;
+        let mut field = || {
+            let (field, after) = split_once(rest, b' ').unwrap_or((rest, ""));
+            rest = after;
+            field
+        };
+        let (hash, gap, bytes, second_gap) = (field(), field(), field(), field());
+        if !gap.is_empty() || !second_gap.is_empty() {
+            return Err("not sha256, size and name with two spaces between them");
+        }
+        Ok(Self {
+            sha256: sha256(hash).ok_or("sha256 is not 64 lower-case hex digits")?,
+            bytes: number(bytes).ok_or("size is not a number of 64 bits")?,
+            name: file_name(rest).ok_or("not a file name that a revision may have")?,
+        })
+    }
+}
+
 /// A parsed manifest. Whoever fills one by hand parses its text once before using it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
@@ -135,30 +287,13 @@ impl Manifest {
     /// # Errors
     /// At the first thing that is not exactly as the format says.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        if bytes.len() > MAX_BYTES {
-            return Err(Error::TooLong);
-        }
-        let mut rest = core::str::from_utf8(bytes)
-            .map_err(|why| Error::Line(line_at(bytes, why.valid_up_to()), "not utf-8"))?;
-        let truncated = Error::Line(line_at(bytes, bytes.len()), "ends too early");
-        if !rest.ends_with('\n') {
-            return Err(truncated);
-        }
-        let mut manifest = Self { keys: Vec::new(), files: Vec::new() };
-        let (mut number, mut blank) = (0, false);
-        while let Some((line, after)) = split_once(rest, b'\n') {
-            (rest, number) = (after, number + 1);
-            let added = if blank {
-                manifest.add_file(line)
-            } else if line.is_empty() && manifest.keys.len() >= REQUIRED_KEYS {
-                blank = true;
-                Ok(())
-            } else {
-                manifest.add_key(line)
-            };
-            added.map_err(|problem| Error::Line(number, problem))?;
-        }
-        if blank { Ok(manifest) } else { Err(truncated) }
+        let view = View::parse(bytes)?;
+        let keys = view.keys().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let files = view.files().map(|file| {
+            let Listed { sha256, bytes, name } = file;
+            File { sha256, bytes, name: name.to_owned() }
+        });
+        Ok(Self { keys: keys.collect(), files: files.collect() })
     }
 
     /// The file of that name.
@@ -190,58 +325,6 @@ impl Manifest {
     pub fn slot_letter(&self) -> Option<u64> {
         number(self.get(SLOT_LETTER)?)
     }
-
-    fn add_key(&mut self, line: &str) -> Result<(), &'static str> {
-        let (key, value) = split_once(line, b'=').ok_or("not key=value")?;
-        match (self.keys.len(), key) {
-            (0, "format") if value == FORMAT => {}
-            (0, "format") => return Err("unknown format, format=1 is known here"),
-            (0, _) => return Err("the first key is not format"),
-            (1, "revision") if value.parse::<RevisionId>().is_ok() => {}
-            (1, "revision") => return Err(BadRevisionId::TEXT),
-            (1, _) => return Err("the second key is not revision"),
-            (2, "version") if number(value).is_some() => {}
-            (2, "version") => return Err("version is not a number of 64 bits"),
-            (2, _) => return Err("the third key is not version"),
-            (MAX_KEYS.., _) => return Err("too many keys"),
-            _ if key.is_empty() || !key.bytes().all(is_name_byte) => {
-                return Err("key has characters other than A-Z a-z 0-9 . _ + -");
-            }
-            _ if has_controls(value) => return Err("value has control characters"),
-            _ if self.get(key).is_some() => return Err("key is there twice"),
-            _ => {}
-        }
-        self.keys.push((key.to_owned(), value.to_owned()));
-        Ok(())
-    }
-
-    fn add_file(&mut self, line: &str) -> Result<(), &'static str> {
-        if self.files.len() >= MAX_FILES {
-            return Err("too many files");
-        }
-        // What is missing is empty, and nothing of a file may be.
-        let mut rest = line;
-        let mut field = || {
-            let (field, after) = split_once(rest, b' ').unwrap_or((rest, ""));
-            rest = after;
-            field
-        };
-        let (hash, gap, bytes, second_gap) = (field(), field(), field(), field());
-        let name = rest;
-        if !gap.is_empty() || !second_gap.is_empty() {
-            return Err("not sha256, size and name with two spaces between them");
-        }
-        let file = File {
-            sha256: sha256(hash).ok_or("sha256 is not 64 lower-case hex digits")?,
-            bytes: number(bytes).ok_or("size is not a number of 64 bits")?,
-            name: file_name(name).ok_or("not a file name that a revision may have")?.to_owned(),
-        };
-        if self.file(name).is_some() {
-            return Err("file name is there twice");
-        }
-        self.files.push(file);
-        Ok(())
-    }
 }
 
 impl fmt::Display for Manifest {
@@ -257,8 +340,18 @@ impl fmt::Display for Manifest {
 /// File name of the image with the modules of that kernel release (`uname -r`). `None` where the
 /// release cannot be part of a file name.
 pub fn modules_image(release: &str) -> Option<String> {
-    let name = format!("modules_{release}.squashfs");
+    let name = format!("{MODULES}{release}{IMAGE}");
     (!release.is_empty() && file_name(&name).is_some()).then_some(name)
+}
+
+/// The release is between these two.
+const MODULES: &str = "modules_";
+const IMAGE: &str = ".squashfs";
+
+/// Whether a file of a revision is the image with the modules of that kernel release.
+pub fn is_modules_image(name: &str, release: &str) -> bool {
+    let found = name.strip_prefix(MODULES).and_then(|rest| rest.strip_suffix(IMAGE));
+    !release.is_empty() && found == Some(release)
 }
 
 pub(crate) fn is_name_byte(byte: u8) -> bool {
@@ -272,10 +365,9 @@ fn file_name(name: &str) -> Option<&str> {
     (fits && !taken).then_some(name)
 }
 
-/// A number in the one way it is written: no sign (`str::parse` takes `+1`), no leading zero.
+/// A number in the one way it is written: no leading zero.
 fn number(text: &str) -> Option<u64> {
-    let canonical = text == "0" || !matches!(text.as_bytes().first(), Some(b'0' | b'+'));
-    if canonical { text.parse::<u64>().ok() } else { None }
+    if text == "0" || !text.starts_with('0') { text::number(text) } else { None }
 }
 
 fn sha256(text: &str) -> Option<[u8; 32]> {
@@ -316,10 +408,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong => {
-                write!(f, "manifest is longer than {} bytes", Decimal(MAX_BYTES as u64))
+                write!(f, "manifest is longer than {MAX_BYTES} bytes")
             }
             Self::Line(number, problem) => {
-                write!(f, "manifest line {}: {problem}", Decimal(*number as u64))
+                write!(f, "manifest line {number}: {problem}")
             }
         }
     }

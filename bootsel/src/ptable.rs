@@ -84,7 +84,13 @@ impl core::error::Error for BadGuid {}
 /// CRC-32 as GPT, zlib and Ethernet have it (reflected polynomial 0xedb88320). Without a table: what
 /// is summed here is 32 KiB at most in a boot.
 pub fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
+    crc32_on(0, bytes)
+}
+
+/// The checksum of bytes whose beginning has the checksum `before`.
+#[inline(never)]
+fn crc32_on(before: u32, bytes: &[u8]) -> u32 {
+    let mut crc = !before;
     for byte in bytes {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
@@ -93,6 +99,9 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     }
     !crc
 }
+
+/// How a disk is read: it fills the buffer from an offset on, or says that it cannot.
+pub type ReadAt<'a> = &'a dyn Fn(u64, &mut [u8]) -> Option<()>;
 
 /// Why bytes are no partition table, or why one cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +185,7 @@ fn le64(bytes: &[u8], offset: usize) -> Option<u64> {
 }
 
 /// Overwrites from an offset on; what would lie past the end is left out.
-fn put(bytes: &mut [u8], offset: usize, new: &[u8]) {
+pub(crate) fn put(bytes: &mut [u8], offset: usize, new: &[u8]) {
     for (to, from) in bytes.iter_mut().skip(offset).zip(new) {
         *to = *from;
     }

@@ -1,55 +1,77 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Text cut at ASCII characters, and put together. core does that for all characters, patterns, widths and numbers that
-//! there are, in five KiB of PID 1.
+//! Text cut at ASCII characters, and put together. core does that for all characters, widths, signs and kinds of numbers
+//! that there are, in five KiB of PID 1.
 
-use alloc::string::String;
-use core::fmt::{self, Write as _};
-
-/// Text, as the macro of this name in alloc makes it. That one reckons how long it will be and can panic.
-#[macro_export]
-macro_rules! format {
-    ($($text:tt)*) => { $crate::text::format(core::format_args!($($text)*)) };
-}
-
-/// What [`format!`](crate::format!) calls.
-pub fn format(text: fmt::Arguments<'_>) -> String {
-    let mut made = Made(String::new());
-    // Made::write_str never fails.
-    let _ = made.write_fmt(text);
-    made.0
-}
-
-/// A text in the making: String's own writer has a second function for characters.
-struct Made(String);
-
-impl fmt::Write for Made {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.push_str(text);
-        Ok(())
-    }
-}
-
-/// A number that displays in decimal digits and nothing else: core's has widths, signs and tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decimal(pub u64);
-
-impl fmt::Display for Decimal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The longest is u64::MAX.
-        let mut digits = [b'0'; 20];
-        let (mut rest, mut start) = (self.0, digits.len());
-        for (place, digit) in digits.iter_mut().enumerate().rev() {
-            if rest == 0 && start < 20 {
-                break;
+/// Puts each word into its place, a `{}` of the pattern, as far as the buffer goes.
+pub fn fill<'a>(buffer: &'a mut [u8], pattern: &str, words: &[&str]) -> &'a str {
+    let mut places = buffer.iter_mut();
+    let mut put = |byte| _ = places.next().map(|place| *place = byte);
+    let (mut rest, mut words) = (pattern.as_bytes(), words.iter());
+    loop {
+        rest = match rest {
+            [b'{', b'}', rest @ ..] => {
+                words.next().copied().unwrap_or_default().bytes().for_each(&mut put);
+                rest
             }
-            *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
-            (rest, start) = (rest / 10, place);
-        }
-        f.write_str(
-            digits.get(start..).and_then(|digits| str::from_utf8(digits).ok()).unwrap_or_default(),
-        )
+            [byte, rest @ ..] => {
+                put(*byte);
+                rest
+            }
+            [] => break,
+        };
     }
+    let left = places.len();
+    valid(buffer.get(..buffer.len() - left).unwrap_or_default())
+}
+
+/// Bytes as text; empty where they are none.
+#[inline(never)]
+pub fn of(bytes: &[u8]) -> &str {
+    core::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// The text that bytes begin with: a character that is cut is left out.
+fn valid(bytes: &[u8]) -> &str {
+    core::str::from_utf8(bytes)
+        .or_else(|why| core::str::from_utf8(bytes.get(..why.valid_up_to()).unwrap_or_default()))
+        .unwrap_or_default()
+}
+
+/// How many places a pattern has.
+pub const fn places(pattern: &str) -> usize {
+    let (mut rest, mut count) = (pattern.as_bytes(), 0);
+    while let [first, behind @ ..] = rest {
+        if let ([b'{'], [b'}', ..]) = ([*first], behind) {
+            count += 1;
+        }
+        rest = behind;
+    }
+    count
+}
+
+/// The decimal digits of a number.
+pub fn digits(number: u64, buffer: &mut [u8; 20]) -> &str {
+    let (mut rest, mut start) = (number, buffer.len());
+    for (place, digit) in buffer.iter_mut().enumerate().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+        (rest, start) = (rest / 10, place);
+        if rest == 0 {
+            break;
+        }
+    }
+    of(buffer.get(start..).unwrap_or_default())
+}
+
+/// A number in decimal digits, without a sign.
+pub fn number(text: &str) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.bytes().try_fold(0_u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 /// The lower-case digit of the four lowest bits.
@@ -86,8 +108,8 @@ pub fn pop<'a>(list: &mut &'a str, separator: u8) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Decimal, has_controls, pop, split_once};
-    use proptest::prelude::{prop_assert_eq, proptest};
+    use super::{digits, fill, has_controls, places, pop, split_once};
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
     use std::{string::String, vec::Vec};
 
     proptest! {
@@ -100,6 +122,26 @@ mod tests {
                 text.split(char::from(at)).filter(|word| !word.is_empty()).collect();
             prop_assert_eq!(words, expected);
         }
+
+        #[test]
+        fn filled_as_format_does_it(a: String, b: String, room in 0..40_usize) {
+            let whole = std::format!("a {a}{b}; {a}ä");
+            let mut buffer = [0; 400];
+            let buffer = buffer.get_mut(..room.min(whole.len())).unwrap();
+            let found = fill(buffer, "a {}{}; {}ä", &[&a, &b, &a]);
+            prop_assert!(whole.starts_with(found));
+            prop_assert!(found.len() + 4 > room.min(whole.len()), "{found:?}");
+        }
+
+        #[test]
+        fn numbers(number: u64, few in 0..64_u32, text in "[0-9]{0,22}|[-+ 0-9a]{0,4}") {
+            let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+            prop_assert_eq!(super::number(&text), text.parse().ok().filter(|_| is_plain));
+            for number in [number, number >> few] {
+                let mut buffer = [0; 20];
+                prop_assert_eq!(digits(number, &mut buffer), std::format!("{number}"));
+            }
+        }
     }
 
     proptest! {
@@ -110,10 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers() {
-        for number in [0, 1, 9, 10, 99, 100, 1 << 32, u64::MAX - 1, u64::MAX] {
-            assert_eq!(crate::format!("<{}>", Decimal(number)), std::format!("<{number}>"));
+    fn limits() {
+        for (number, text) in [(0, "0"), (10, "10"), (u64::MAX, "18446744073709551615")] {
+            assert_eq!(digits(number, &mut [0; 20]), text);
         }
+        assert_eq!(fill(&mut [0; 9], "{}{", &["{}"]), "{}{");
+        assert_eq!(fill(&mut [0; 9], "{}-{}", &["a"]), "a-");
+        assert_eq!(["", "{}", "{{}", "a{}{}b{", "}{"].map(places), [0, 1, 1, 2, 0]);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use rustix::ffi::c_int;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use mount::Error;
 use mount::errno::text;
+use mount::{Error, error};
 
 /// linux/module.h: the kernel decompresses the file itself (Linux 5.17, MODULE_DECOMPRESS), and only what it was built
 /// for, in Debian xz.
@@ -22,7 +22,7 @@ pub fn insert(path: &str, options: &str) -> Result<bool, Error> {
     let file = mount::file::open_with(path, OFlags::RDONLY)?;
     // A NUL would cut the options short.
     let options = mount::file::c_string(options).map_err(|errno| refused(path, errno))?;
-    match rustix::system::finit_module(&file, &options, flags(path)) {
+    match rustix::system::finit_module(&file, options, flags(path)) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
         Err(errno) => Err(refused(path, errno)),
@@ -32,7 +32,7 @@ pub fn insert(path: &str, options: &str) -> Result<bool, Error> {
 fn refused(path: &str, errno: Errno) -> Error {
     let hint = hint(errno);
     let (open, close) = if hint.is_empty() { ("", "") } else { (" (", ")") };
-    Error::new(format_args!("cannot insert {path}: {}{open}{hint}{close}", text(errno)))
+    error!("cannot insert {}: {}{}{}{}", path, text(errno), open, hint, close)
 }
 
 /// What an errno means when `finit_module` gives it. The kernel says more on its own log: names of symbols, versions.

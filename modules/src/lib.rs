@@ -26,10 +26,9 @@ mod order;
 mod tree;
 
 use alloc::string::String;
-use alloc::vec::Vec;
 
-use bootsel::format;
-use bootsel::text::pop;
+use bootsel::text::{pop, split_once};
+use mount::text;
 use rustix::fs::OFlags;
 
 pub use error::Error;
@@ -63,18 +62,27 @@ pub fn list(mut text: &str) -> impl Iterator<Item = Listed<'_>> {
 
 /// The name by which the kernel knows the module: `kernel/fs/nls/nls_iso8859-1.ko.xz` is `nls_iso8859_1`.
 pub fn module_name(path_or_name: &str) -> String {
-    let bytes = path_or_name.as_bytes();
-    let start = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
-    let file = bytes.get(start..).unwrap_or_default();
-    // As kbuild and libkmod: a name ends at its first dot.
-    let mut name: Vec<u8> = file.split(|byte| *byte == b'.').next().unwrap_or_default().into();
-    for byte in &mut name {
-        if *byte == b'-' {
-            *byte = b'_';
-        }
+    stem(path_or_name).replace('-', "_")
+}
+
+/// The same, where it is one of the texts of a boot.
+pub fn kernel_name(path_or_name: &str) -> &'static str {
+    let (mut name, mut rest) = ("", stem(path_or_name));
+    while let Some((before, behind)) = split_once(rest, b'-') {
+        name = text!("{}{}_", name, before);
+        rest = behind;
     }
-    // Cut at ASCII characters, it is still text.
-    String::from_utf8(name).unwrap_or_default()
+    text!("{}{}", name, rest)
+}
+
+/// The name as it is in the name of the file, with `-` or `_`.
+pub fn stem(path_or_name: &str) -> &str {
+    let mut file = path_or_name;
+    while let Some((_, behind)) = split_once(file, b'/') {
+        file = behind;
+    }
+    // As kbuild and libkmod: a name ends at its first dot.
+    split_once(file, b'.').map_or(file, |(name, _)| name)
 }
 
 /// Tells the kernel to look for firmware in `path` first. `sys` is where sysfs is mounted.
@@ -83,9 +91,9 @@ pub fn module_name(path_or_name: &str) -> String {
 /// Where sysfs is not mounted, the kernel has no firmware loader, or the path is longer than 255 bytes.
 #[doc(alias = "firmware_class.path")]
 pub fn set_firmware_path(sys: &str, path: &str) -> Result<(), mount::Error> {
-    let parameter = format!("{sys}/module/firmware_class/parameters/path");
-    let cannot = |errno| mount::Error::call("write", &parameter, errno);
-    let file = mount::file::open_raw(&parameter, OFlags::WRONLY).map_err(cannot)?;
+    let parameter = text!("{}/module/firmware_class/parameters/path", sys);
+    let cannot = |errno| mount::Error::call("write", parameter, errno);
+    let file = mount::file::open_raw(parameter, OFlags::WRONLY).map_err(cannot)?;
     // No newline: the kernel would take it as part of the path (module_param_string). One write is one value.
     rustix::io::write(&file, path.as_bytes()).map_err(cannot)?;
     Ok(())
@@ -94,10 +102,12 @@ pub fn set_firmware_path(sys: &str, path: &str) -> Result<(), mount::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec::Vec;
 
     #[track_caller]
     fn name(path: &str, expected: &str) {
         assert_eq!(module_name(path), expected, "{path}");
+        assert_eq!(kernel_name(path), expected, "{path}");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The API filesystems: the kernel mounts none of them for an initramfs, not even devtmpfs.
 
-use bootsel::format;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
@@ -19,12 +18,12 @@ const MOUNTS: [(&str, &str, MountFlags, &str); 4] = [
 
 /// Mounts /dev, /proc, /sys and /run below `root` ("" for the real ones). A /dev that the kernel has mounted stays.
 pub fn filesystems(root: &str) -> Result<(), Error> {
-    for (kind, path, flags, data) in MOUNTS {
-        let target = format!("{root}{path}");
-        file::create_directories(&target)?;
-        match mount2(kind, &target, kind, flags, data) {
+    for (kind, path, flags, data) in &MOUNTS {
+        let target = text!("{}{}", root, path);
+        file::create_directories(target)?;
+        match mount2(kind, target, kind, *flags, data) {
             Ok(()) | Err(Errno::BUSY) => {}
-            Err(errno) => return Err(Error::mount(kind, &target, kind, errno)),
+            Err(errno) => return Err(Error::mount(kind, target, kind, errno)),
         }
     }
     Ok(())

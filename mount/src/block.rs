@@ -4,14 +4,11 @@
 //! A device that goes while it is looked at is skipped: it must not hide the others. One device is looked at after the
 //! other and only what matches is kept: this runs at every uevent of a wait.
 
-use alloc::string::String;
-use alloc::vec::Vec;
-
-use bootsel::format;
+use bootsel::text::{fill, number, of};
 
 use crate::device::{By, DeviceName, decimal};
-use crate::partition::Tables;
-use crate::{Error, file, superblock};
+use crate::file::ATTRIBUTE;
+use crate::{Error, file, partition, superblock};
 
 /// Where sysfs and devtmpfs are: "/sys" and "/dev".
 #[derive(Clone, Copy, Debug)]
@@ -23,12 +20,12 @@ pub struct Roots<'a> {
 }
 
 /// A block device that is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockDevice {
     /// The kernel's name: `vda1`.
-    pub name: String,
+    pub name: &'static str,
     /// Path of its node: `/dev/vda1`.
-    pub node: String,
+    pub node: &'static str,
     /// Major number.
     pub major: u32,
     /// Minor number.
@@ -36,156 +33,204 @@ pub struct BlockDevice {
 }
 
 /// Where on a disk a partition lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {
     /// Its number, from 1.
     pub number: u32,
     /// Path of the disk's node: `/dev/vda`.
-    pub disk: String,
+    pub disk: &'static str,
     /// Where it begins, in bytes.
     pub start: u64,
 }
 
+/// A path while it is needed, and a name of an entry of a directory (`NAME_MAX`).
+type PathRoom = [u8; 512];
+type NameRoom = [u8; 255];
+
 /// A block device and what sysfs says of it.
-pub(crate) struct Entry<'a> {
+struct Entry<'a> {
+    roots: &'a Roots<'a>,
     name: &'a str,
-    directory: String,
-    uevent: Vec<u8>,
+    /// Empty where the device is gone. Bytes: older kernels take Latin-1 into PARTNAME.
+    uevent: &'a [u8],
 }
 
 /// The device that `name` names, if it is there.
 ///
 /// # Errors
 /// Where two devices answer to the name: taking one of them would some day boot the wrong card.
-pub fn find(roots: &Roots<'_>, name: &DeviceName) -> Result<Option<BlockDevice>, Error> {
+pub fn find(roots: &Roots<'_>, name: &DeviceName<'_>) -> Result<Option<BlockDevice>, Error> {
     let by = name.by();
-    let mut found = matching(roots, &mut |entry| entry.is(roots, by));
+    let is = |entry: &Entry<'_>| entry.is(by);
     // First by what the kernel says of its partitions, then by the partition tables themselves: kernels before 6.13
     // say no PARTUUID, and in PARTNAME whatever is not ASCII is mangled.
-    if found.is_empty() && matches!(by, By::PartUuid(..) | By::PartLabel(_)) {
-        let mut tables = Tables::new(roots);
-        found = matching(roots, &mut |entry| tables.say(entry, by));
+    let table_says = |entry: &Entry<'_>| entry.table_says(by);
+    for matches in [&is as &dyn Fn(&Entry<'_>) -> bool, &table_says] {
+        let (mut first, mut second) = ([0; 255], [0; 255]);
+        let first = first_after(roots, "", matches, &mut first);
+        if first.is_empty() {
+            continue;
+        }
+        let second = first_after(roots, first, matches, &mut second);
+        return if second.is_empty() {
+            Ok(device(roots, first))
+        } else {
+            two(roots, name, first, second)
+        };
     }
-    if let [first, second, ..] = &*found {
-        return Err(Error::new(format_args!(
-            "cannot choose between {} and {}: both are {name}",
-            first.node, second.node
-        )));
+    Ok(None)
+}
+
+#[cold]
+fn two(
+    roots: &Roots<'_>,
+    name: &DeviceName<'_>,
+    first: &str,
+    second: &str,
+) -> Result<Option<BlockDevice>, Error> {
+    let (mut room, mut other) = ([0; ATTRIBUTE], [0; ATTRIBUTE]);
+    let first = Entry::read(roots, first, &mut room);
+    let second = Entry::read(roots, second, &mut other);
+    Err(error!(
+        "cannot choose between {} and {}: both are {}",
+        first.node(&mut [0; 512]),
+        second.node(&mut [0; 512]),
+        name.as_str()
+    ))
+}
+
+/// What is there to be used; sysfs shows a device a moment before devtmpfs has its node.
+fn device(roots: &Roots<'_>, name: &str) -> Option<BlockDevice> {
+    let (mut room, mut node) = ([0; ATTRIBUTE], [0; 512]);
+    let entry = Entry::read(roots, name, &mut room);
+    let (major, minor) = entry.numbers()?;
+    let node = entry.node(&mut node);
+    if !file::exists(node) {
+        return None;
     }
-    // sysfs shows a device a moment before devtmpfs has its node.
-    if found.first().is_some_and(|device| !file::exists(&device.node)) {
-        return Ok(None);
-    }
-    Ok(found.pop())
+    Some(BlockDevice { name: text!("{}", name), node: text!("{}", node), major, minor })
 }
 
 /// Where the kernel says that the partition `device` lies; nothing for a device that is no partition.
 pub fn partition(roots: &Roots<'_>, device: &BlockDevice) -> Option<Partition> {
-    let directory = directory(roots, &device.name);
-    let entry = Entry { name: &device.name, uevent: uevent(&directory), directory };
-    let (number, disk) = entry.partition()?;
-    let start = file::attribute(&format!("{}/start", entry.directory))?;
+    let (mut room, mut disk) = ([0; ATTRIBUTE], [0; ATTRIBUTE]);
+    let entry = Entry::read(roots, device.name, &mut room);
+    let (partition, disk) = entry.partition(&mut disk)?;
+    let start = file::attribute(text!("{}/class/block/{}/start", roots.sys, device.name));
     // sysfs counts in 512 bytes, whatever the disk's blocks are.
-    let start = start.parse::<u64>().ok()?.checked_mul(512)?;
-    Some(Partition { number, disk: format!("{}/{disk}", roots.dev), start })
+    let start = number(start)?.checked_mul(512)?;
+    Some(Partition { number: partition, disk: text!("{}/{}", roots.dev, disk), start })
 }
 
-/// The names of the block devices that are there, without those backed by memory or files: for messages.
-pub fn list(roots: &Roots<'_>) -> Vec<String> {
-    let mut names = Vec::new();
-    for name in file::names(&directory(roots, "")) {
-        if !is_any(&name, &["loop", "ram", "zram"]) {
-            names.push(name);
+/// The names of the block devices that are there, a blank before each, without those backed by memory or files: for
+/// messages.
+pub fn list(roots: &Roots<'_>) -> &'static str {
+    let mut list = "";
+    for name in &*file::names(directory(roots, "", &mut [0; 512])) {
+        if !is_any(name, &["loop", "ram", "zram"]) {
+            list = text!("{} {}", list, name);
         }
     }
-    names
+    list
 }
 
-fn directory(roots: &Roots<'_>, name: &str) -> String {
-    format!("{}/class/block/{name}", roots.sys)
+fn directory<'a>(roots: &Roots<'_>, name: &str, room: &'a mut PathRoom) -> &'a str {
+    fill(room, "{}/class/block/{}", &[roots.sys, name])
 }
 
-fn matching(roots: &Roots<'_>, matches: &mut dyn FnMut(&Entry<'_>) -> bool) -> Vec<BlockDevice> {
-    let mut found = Vec::new();
-    for name in &file::names(&directory(roots, "")) {
-        let directory = directory(roots, name);
-        let entry = Entry { name, uevent: uevent(&directory), directory };
-        if matches(&entry)
-            && let Some(device) = entry.device(roots)
-        {
-            found.push(device);
+/// The name of the first device behind `after` that matches, by their names; empty where there is none.
+fn first_after<'a>(
+    roots: &Roots<'_>,
+    after: &str,
+    matches: &dyn Fn(&Entry<'_>) -> bool,
+    first: &'a mut NameRoom,
+) -> &'a str {
+    let mut length = 0;
+    file::each_name(directory(roots, "", &mut [0; 512]), &mut |name| {
+        let so_far = first.get(..length).unwrap_or_default();
+        let may = name > after && (length == 0 || name.as_bytes() < so_far);
+        if may && matches(&Entry::read(roots, name, &mut [0; ATTRIBUTE])) {
+            length = fill(first, "{}", &[name]).len();
         }
-    }
-    found
+    });
+    of(first.get(..length).unwrap_or_default())
 }
 
-impl Entry<'_> {
-    fn device(&self, roots: &Roots<'_>) -> Option<BlockDevice> {
-        let (major, minor) = (number(&self.uevent, "MAJOR=")?, number(&self.uevent, "MINOR=")?);
-        Some(BlockDevice { name: self.name.into(), node: self.node(roots), major, minor })
+impl<'a> Entry<'a> {
+    fn read(roots: &'a Roots<'a>, name: &'a str, room: &'a mut [u8; ATTRIBUTE]) -> Entry<'a> {
+        let path = &mut [0; 512];
+        let path = fill(path, "{}/class/block/{}/uevent", &[roots.sys, name]);
+        Entry { roots, name, uevent: file::peek(path, room) }
     }
 
-    fn node(&self, roots: &Roots<'_>) -> String {
-        format!("{}/{}", roots.dev, field(&self.uevent, "DEVNAME="))
+    fn numbers(&self) -> Option<(u32, u32)> {
+        decimal(self.says("MAJOR=")).zip(decimal(self.says("MINOR=")))
+    }
+
+    fn node<'r>(&self, room: &'r mut PathRoom) -> &'r str {
+        fill(room, "{}/{}", &[self.roots.dev, self.says("DEVNAME=")])
+    }
+
+    // Empty where it is not there, which is nobody's name.
+    fn says(&self, key: &str) -> &'a str {
+        field(self.uevent, key)
     }
 
     /// Of a partition: its number, and the node's name of the disk that it is on.
-    pub(crate) fn partition(&self) -> Option<(u32, String)> {
-        let number = number(&self.uevent, "PARTN=")?;
+    fn partition<'r>(&self, room: &'r mut [u8; ATTRIBUTE]) -> Option<(u32, &'r str)> {
+        let number = decimal(self.says("PARTN="))?;
         // The entry is a link into the devices' tree, where a partition lies in its disk's directory.
-        let disk = uevent(&format!("{}/..", self.directory));
-        Some((number, field(&disk, "DEVNAME=").into()))
+        let path = &mut [0; 512];
+        let path = fill(path, "{}/class/block/{}/../uevent", &[self.roots.sys, self.name]);
+        Some((number, field(file::peek(path, room), "DEVNAME=")))
     }
 
-    fn is(&self, roots: &Roots<'_>, by: &By) -> bool {
-        let says = |key| field(&self.uevent, key);
+    fn table_says(&self, by: By<'_>) -> bool {
+        matches!(by, By::PartUuid(..) | By::PartLabel(_))
+            && self.numbers().is_some()
+            && self.partition(&mut [0; ATTRIBUTE]).is_some_and(|(number, disk)| {
+                let path = &mut [0; 512];
+                partition::says(fill(path, "{}/{}", &[self.roots.dev, disk]), number, by)
+            })
+    }
+
+    fn is(&self, by: By<'_>) -> bool {
+        let Some(numbers) = self.numbers() else { return false };
         match by {
-            By::Node(node) => says("DEVNAME=") == node,
-            By::Number(major, minor) => {
-                number(&self.uevent, "MAJOR=") == Some(*major)
-                    && number(&self.uevent, "MINOR=") == Some(*minor)
-            }
+            By::Node(node) => self.says("DEVNAME=") == node,
+            By::Number(major, minor) => numbers == (major, minor),
             // With an offset the table is needed.
             By::PartUuid(uuid, offset) => {
-                *offset == 0 && says("PARTUUID=").eq_ignore_ascii_case(uuid)
+                offset == 0 && self.says("PARTUUID=").eq_ignore_ascii_case(uuid)
             }
-            By::PartLabel(label) => says("PARTNAME=") == label,
-            By::Uuid(_) | By::Label(_) => self.holds(roots, by),
+            By::PartLabel(label) => self.says("PARTNAME=") == label,
+            By::Uuid(_) | By::Label(_) => self.holds(by),
         }
     }
 
-    fn holds(&self, roots: &Roots<'_>, by: &By) -> bool {
-        let size = file::attribute(&format!("{}/size", self.directory));
-        let is_none = size.is_none_or(|size| size == "0");
+    fn holds(&self, by: By<'_>) -> bool {
+        let (path, size) = (&mut [0; 512], &mut [0; 32]);
+        let path = fill(path, "{}/class/block/{}/size", &[self.roots.sys, self.name]);
+        let is_none = matches!(file::peek(path, size), [] | [b'0', ..]);
         if is_none || is_any(self.name, &["loop", "ram", "zram", "mtdblock"]) {
             return false;
         }
-        let Ok(Some(found)) = superblock::read(&self.node(roots)) else { return false };
+        let Ok(Some(found)) = superblock::look(self.node(&mut [0; 512])) else { return false };
         match by {
-            By::Uuid(uuid) => found.uuid.is_some_and(|found| found.eq_ignore_ascii_case(uuid)),
-            By::Label(label) => found.label.as_ref() == Some(label),
+            By::Uuid(uuid) => found.uuid.eq_ignore_ascii_case(uuid),
+            By::Label(label) => *found.label == *label,
             _ => false,
         }
     }
 }
 
-// Empty where the device is gone. Bytes: older kernels take Latin-1 into PARTNAME.
-fn uevent(directory: &str) -> Vec<u8> {
-    file::read(&format!("{directory}/uevent"), file::ATTRIBUTE).unwrap_or_default()
-}
-
-// Empty where it is not there, which is nobody's name.
 fn field<'a>(uevent: &'a [u8], key: &str) -> &'a str {
     for line in uevent.split(|byte| *byte == b'\n') {
         if let Some(value) = line.strip_prefix(key.as_bytes()) {
-            return core::str::from_utf8(value).unwrap_or_default();
+            return of(value);
         }
     }
     ""
-}
-
-fn number(uevent: &[u8], key: &str) -> Option<u32> {
-    decimal(field(uevent, key))
 }
 
 // A driver's name and a number follow: "loop0", "ram1".

@@ -1,102 +1,89 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The ways to name a block device: those of the kernel's `root=`, and UUID= and LABEL= of a filesystem.
 
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use core::fmt;
-use core::str::FromStr;
+use bootsel::text::{number, of, split_once};
+use uapi::memory;
 
-use bootsel::text::split_once;
-
-/// A device as it was named; displays as it was typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceName {
-    typed: String,
-    by: By,
+/// A device as it was named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceName<'a> {
+    typed: &'a str,
+    by: By<'a>,
 }
 
 /// What a device is found by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum By {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By<'a> {
     /// `PARTUUID=`: the GUID of a GPT entry or the `SSSSSSSS-NN` of an MBR partition, and how many partitions
     /// further on the same disk (`/PARTNROFF=`).
-    PartUuid(String, i32),
+    PartUuid(&'a str, i32),
     /// `PARTLABEL=`: the name of a GPT entry.
-    PartLabel(String),
+    PartLabel(&'a str),
     /// `UUID=` of a filesystem.
-    Uuid(String),
+    Uuid(&'a str),
     /// `LABEL=` of a filesystem.
-    Label(String),
+    Label(&'a str),
     /// `/dev/NAME`: the node's name below /dev.
-    Node(String),
+    Node(&'a str),
     /// `MAJ:MIN`, or both in one hexadecimal number.
     Number(u32, u32),
 }
 
-impl DeviceName {
+/// What is wrong with a name that is none.
+pub const NO_NAME: &str =
+    "not PARTUUID=, PARTLABEL=, UUID=, LABEL=, /dev/NAME, MAJOR:MINOR or a hex number";
+
+impl<'a> DeviceName<'a> {
+    /// Understands a name; see [`NO_NAME`].
+    pub fn parse(typed: &'a str) -> Option<DeviceName<'a>> {
+        Some(DeviceName { typed, by: by(typed)? })
+    }
+
     /// What the device is found by.
-    pub fn by(&self) -> &By {
-        &self.by
+    pub fn by(&self) -> By<'a> {
+        self.by
+    }
+
+    /// As it was typed.
+    pub fn as_str(&self) -> &'a str {
+        self.typed
     }
 }
 
-impl fmt::Display for DeviceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.typed)
-    }
-}
-
-impl FromStr for DeviceName {
-    type Err = ParseError;
-
-    fn from_str(typed: &str) -> Result<DeviceName, ParseError> {
-        by(typed).map(|by| DeviceName { typed: typed.to_string(), by }).ok_or(ParseError)
-    }
-}
-
-/// No way to name a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ParseError;
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "not PARTUUID=, PARTLABEL=, UUID=, LABEL=, /dev/NAME, MAJOR:MINOR or a hex number",
-        )
-    }
-}
-
-impl core::error::Error for ParseError {}
-
-fn by(typed: &str) -> Option<By> {
+fn by(typed: &str) -> Option<By<'_>> {
     if let Some((key, value)) = split_once(typed, b'=')
         && split_once(key, b'/').is_none()
     {
-        return tagged(key, value.into());
+        return tagged(&|name| key == name, value);
     }
     if let Some(rest) = typed.strip_prefix("/dev/disk/by-") {
         let (key, value) = split_once(rest, b'/')?;
-        return tagged(&key.to_ascii_uppercase(), unescape(value)?);
+        return tagged(&|name| key.eq_ignore_ascii_case(name), unescape(value)?);
     }
     match typed.strip_prefix("/dev/") {
         Some("") => None,
-        Some(node) => Some(By::Node(node.into())),
-        None => number(typed),
+        Some(node) => Some(By::Node(node)),
+        None => device_number(typed),
     }
 }
 
-fn tagged(key: &str, value: String) -> Option<By> {
-    match key {
-        _ if value.is_empty() => None,
-        "PARTUUID" => partition_uuid(&value),
-        "PARTLABEL" => Some(By::PartLabel(value)),
-        "UUID" => Some(By::Uuid(value)),
-        "LABEL" => Some(By::Label(value)),
-        _ => None,
+fn tagged<'a>(is: &dyn Fn(&str) -> bool, value: &'a str) -> Option<By<'a>> {
+    if value.is_empty() {
+        None
+    } else if is("PARTUUID") {
+        partition_uuid(value)
+    } else if is("PARTLABEL") {
+        Some(By::PartLabel(value))
+    } else if is("UUID") {
+        Some(By::Uuid(value))
+    } else if is("LABEL") {
+        Some(By::Label(value))
+    } else {
+        None
     }
 }
 
-fn partition_uuid(value: &str) -> Option<By> {
+fn partition_uuid(value: &str) -> Option<By<'_>> {
     let (uuid, offset) = match split_once(value, b'/') {
         Some((uuid, rest)) => (uuid, signed(rest.strip_prefix("PARTNROFF=")?)?),
         None => (value, 0),
@@ -107,10 +94,10 @@ fn partition_uuid(value: &str) -> Option<By> {
             8 | 13 | 18 | 23 => byte == b'-',
             _ => byte.is_ascii_hexdigit(),
         });
-    known.then(|| By::PartUuid(uuid.into(), offset))
+    known.then_some(By::PartUuid(uuid, offset))
 }
 
-fn number(typed: &str) -> Option<By> {
+fn device_number(typed: &str) -> Option<By<'_>> {
     if let Some((major, minor)) = split_once(typed, b':') {
         return Some(By::Number(decimal(major)?, decimal(minor)?));
     }
@@ -126,9 +113,9 @@ fn number(typed: &str) -> Option<By> {
     Some(By::Number((device & 0xf_ff00) >> 8, (device & 0xff) | ((device >> 12) & 0xf_ff00)))
 }
 
-/// A decimal number of 32 bits. Every number is parsed as u64: each type has its own copy of core's parser.
+/// A decimal number of 32 bits.
 pub fn decimal(text: &str) -> Option<u32> {
-    u32::try_from(text.parse::<u64>().ok()?).ok()
+    u32::try_from(number(text)?).ok()
 }
 
 fn signed(text: &str) -> Option<i32> {
@@ -148,9 +135,9 @@ fn digit(byte: u8) -> Option<u8> {
 }
 
 // udev writes what is not plain in a link's name as \xHH.
-fn unescape(name: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = name.as_bytes();
+fn unescape(name: &str) -> Option<&'static str> {
+    let bytes = memory::bytes(name.len());
+    let (mut rest, mut length) = (name.as_bytes(), 0);
     while let [first, after @ ..] = rest {
         let escaped = match rest {
             [b'\\', b'x', high, low, after @ ..] => digit(*high).zip(digit(*low)).zip(Some(after)),
@@ -160,10 +147,10 @@ fn unescape(name: &str) -> Option<String> {
             Some(((high, low), after)) => (high << 4 | low, after),
             None => (*first, after),
         };
-        bytes.push(byte);
-        rest = after;
+        *bytes.get_mut(length)? = byte;
+        (rest, length) = (after, length + 1);
     }
-    String::from_utf8(bytes).ok()
+    Some(of(bytes.get(..length)?))
 }
 
 #[cfg(test)]
@@ -171,16 +158,14 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(typed: &str, expected: Option<By>) {
-        let name: Option<DeviceName> = typed.parse().ok();
-        assert_eq!(name.as_ref().map(DeviceName::by), expected.as_ref(), "{typed}");
-        if let Some(name) = name {
-            assert_eq!(name.to_string(), typed);
-        }
+    fn check(typed: &str, expected: Option<By<'_>>) {
+        let name = DeviceName::parse(typed);
+        assert_eq!(name.map(|name| name.by()), expected, "{typed}");
+        assert!(name.is_none_or(|name| name.as_str() == typed));
     }
 
-    fn partition(uuid: &str, offset: i32) -> Option<By> {
-        Some(By::PartUuid(uuid.into(), offset))
+    fn partition(uuid: &str, offset: i32) -> Option<By<'_>> {
+        Some(By::PartUuid(uuid, offset))
     }
 
     // Documentation/admin-guide/kernel-parameters.txt, root=, and early_lookup_bdev() of block/early-lookup.c.
@@ -191,9 +176,9 @@ mod tests {
         check("PARTUUID=8a3f1c02-02", partition("8a3f1c02-02", 0));
         check("PARTUUID=8a3f1c02-02/PARTNROFF=1", partition("8a3f1c02-02", 1));
         check("PARTUUID=8a3f1c02-02/PARTNROFF=-1", partition("8a3f1c02-02", -1));
-        check("PARTLABEL=root b", Some(By::PartLabel("root b".into())));
-        check("/dev/mmcblk0p2", Some(By::Node("mmcblk0p2".into())));
-        check("/dev/cciss/c0d0p1", Some(By::Node("cciss/c0d0p1".into())));
+        check("PARTLABEL=root b", Some(By::PartLabel("root b")));
+        check("/dev/mmcblk0p2", Some(By::Node("mmcblk0p2")));
+        check("/dev/cciss/c0d0p1", Some(By::Node("cciss/c0d0p1")));
         check("179:2", Some(By::Number(179, 2)));
         check("0801", Some(By::Number(8, 1)));
         check("b302", Some(By::Number(179, 2)));
@@ -204,13 +189,13 @@ mod tests {
 
     #[test]
     fn by_filesystem_and_as_udev_links_them() {
-        check("UUID=ABCD-1234", Some(By::Uuid("ABCD-1234".into())));
-        check("LABEL=a=b/c", Some(By::Label("a=b/c".into())));
-        check("/dev/disk/by-uuid/ABCD-1234", Some(By::Uuid("ABCD-1234".into())));
+        check("UUID=ABCD-1234", Some(By::Uuid("ABCD-1234")));
+        check("LABEL=a=b/c", Some(By::Label("a=b/c")));
+        check("/dev/disk/by-uuid/ABCD-1234", Some(By::Uuid("ABCD-1234")));
         check("/dev/disk/by-partuuid/8a3f1c02-02", partition("8a3f1c02-02", 0));
-        check("/dev/disk/by-partlabel/my\\x20data", Some(By::PartLabel("my data".into())));
-        check("/dev/disk/by-label/\\xc3\\xa4\\x2fx\\xz", Some(By::Label("ä/x\\xz".into())));
-        check("/dev/a=b", Some(By::Node("a=b".into())));
+        check("/dev/disk/by-partlabel/my\\x20data", Some(By::PartLabel("my data")));
+        check("/dev/disk/by-label/\\xc3\\xa4\\x2fx\\xz", Some(By::Label("ä/x\\xz")));
+        check("/dev/a=b", Some(By::Node("a=b")));
     }
 
     #[test]

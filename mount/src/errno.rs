@@ -1,27 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Words for the kernel's error numbers: rustix without std has only "os error N".
 
-use core::fmt;
-
-use bootsel::text::{Decimal, pop};
+use bootsel::text::pop;
 use rustix::io::Errno;
 
-/// An error number that displays as strerror(3) words it, or as `error N`.
-#[derive(Clone, Copy, Debug)]
-pub struct Text(Errno);
+use crate::text::decimal32;
 
-/// The words for `errno`.
-pub fn text(errno: Errno) -> Text {
-    Text(errno)
-}
-
-impl fmt::Display for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match words(self.0) {
-            Some(words) => f.write_str(words),
-            None => write!(f, "error {}", Decimal(self.0.raw_os_error().unsigned_abs().into())),
-        }
-    }
+/// An error number as strerror(3) words it, or as `error N`.
+pub fn text(errno: Errno) -> &'static str {
+    words(errno)
+        .unwrap_or_else(|| text!("error {}", decimal32(errno.raw_os_error().unsigned_abs())))
 }
 
 fn words(errno: Errno) -> Option<&'static str> {
@@ -107,8 +95,8 @@ mod tests {
 
     #[test]
     fn known_and_unknown() {
-        assert_eq!(text(Errno::NODEV).to_string(), "No such device");
-        assert_eq!(text(Errno::from_raw_os_error(4000)).to_string(), "error 4000");
+        assert_eq!(text(Errno::NODEV), "No such device");
+        assert_eq!(text(Errno::from_raw_os_error(4000)), "error 4000");
     }
 
     // The C library's words, by way of std.

@@ -1,65 +1,79 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What went wrong, in one line that names the object and the cause.
 
-use alloc::boxed::Box;
-use alloc::string::String;
 use core::fmt;
+use core::ops::Deref;
 
-use bootsel::text::format;
 use rustix::io::Errno;
 
-use crate::errno::text;
+use crate::errno;
 
 /// Why something was not mounted, found, opened or loaded: one line, lower case, without a full stop.
 ///
-/// The line is put together where the failure is seen, out of line and cold, and what is handed up is one pointer.
-/// Nobody who gets one decides by its kind; an enum with the names as fields, moved through every `?`, was a tenth of
-/// the program.
-#[derive(Debug, PartialEq, Eq)]
-#[expect(clippy::box_collection, reason = "a thin pointer, which a Box<str> is not")]
-pub struct Error(Box<String>);
+/// The line is put together where the failure is seen, out of line and cold, and what is handed up is text. Nobody who
+/// gets one decides by its kind; an enum with the names as fields, moved through every `?`, was a tenth of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error(&'static &'static str);
+
+/// An error with the line that [`text!`](crate::text!) makes.
+#[macro_export]
+macro_rules! error {
+    ($($line:tt)*) => { $crate::Error::from($crate::text!($($line)*)) };
+}
 
 impl Error {
-    /// With this line.
-    #[cold]
-    #[inline(never)]
-    pub fn new(line: fmt::Arguments<'_>) -> Error {
-        Error(Box::new(format(line)))
-    }
-
     /// `cannot VERB OBJECT: cause`.
     #[cold]
     #[inline(never)]
-    pub fn call(verb: &str, object: &str, errno: Errno) -> Error {
-        Error::new(format_args!("cannot {verb} {object}: {}", text(errno)))
+    pub fn call(verb: &str, object: &str, why: Errno) -> Error {
+        error!("cannot {} {}: {}", verb, object, errno::text(why))
     }
 
     /// `cannot mount SOURCE on TARGET (KIND): cause`; the kind is a filesystem type, those tried, or how it was
     /// attached ("move", "bind").
     #[cold]
     #[inline(never)]
-    pub(crate) fn mount(source: &str, target: &str, kind: &str, errno: Errno) -> Error {
-        Error::new(format_args!("cannot mount {source} on {target} ({kind}): {}", text(errno)))
+    pub(crate) fn mount(source: &str, target: &str, kind: &str, why: Errno) -> Error {
+        error!("cannot mount {} on {} ({}): {}", source, target, kind, errno::text(why))
     }
 }
 
-impl core::ops::Deref for Error {
+impl Error {
+    /// The line.
+    pub fn line(self) -> &'static str {
+        self.0
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn place(line: &'static str) -> Error {
+    Error(uapi::memory::keep(line))
+}
+
+impl From<&'static str> for Error {
+    fn from(line: &'static str) -> Error {
+        place(line)
+    }
+}
+
+impl Deref for Error {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.0
+        self.0
     }
 }
 
-impl From<String> for Error {
-    fn from(line: String) -> Error {
-        Error(Box::new(line))
+impl AsRef<str> for Error {
+    fn as_ref(&self) -> &str {
+        self.0
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.0)
     }
 }
 
@@ -86,6 +100,6 @@ mod tests {
             Error::call("open", "/dev/loop-control", Errno::NOENT),
             "cannot open /dev/loop-control: No such file or directory",
         );
-        assert_eq!(size_of::<Result<(), Error>>(), size_of::<usize>());
+        check(error!("cannot {}: {}", "think", "no time"), "cannot think: no time");
     }
 }

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Small bounded reads, and directories on the way to a mount point.
 
-use alloc::string::String;
-use alloc::vec;
-use alloc::vec::Vec;
 use core::ffi::CStr;
 
+use bootsel::list::List;
+use bootsel::text::of;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Access, Mode, OFlags, access, mkdir};
-use rustix::io::{Errno, pread};
-use uapi::directory;
-pub use uapi::open::c_string;
-use uapi::open::open;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use uapi::open::{mkdir, open_text};
+use uapi::{directory, memory};
+
+pub use uapi::open::{c_string, exists};
 
 use crate::Error;
 
-// A sysfs attribute is at most one page of the smallest size.
+/// Bytes of a sysfs attribute: at most one page of the smallest size.
 pub(crate) const ATTRIBUTE: usize = 4096;
 
 /// Opens a file with `O_CLOEXEC`.
@@ -25,19 +25,14 @@ pub fn open_with(path: &str, flags: OFlags) -> Result<OwnedFd, Error> {
 
 /// The same with the bare error number.
 pub fn open_raw(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    open(&c_string(path)?, flags | OFlags::CLOEXEC, 0)
-}
-
-/// Whether there is something at `path`.
-pub fn exists(path: &str) -> bool {
-    c_string(path).is_ok_and(|path| access(path.as_c_str(), Access::EXISTS).is_ok())
+    open_text(path, flags | OFlags::CLOEXEC, 0)
 }
 
 /// Fills `buffer` from `offset` on as far as the file goes; how many bytes that were.
 fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
     let mut done = 0;
     while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        match pread(file, rest, offset.saturating_add(done as u64)) {
+        match uapi::file::pread(file, rest, offset.saturating_add(done as u64)) {
             Ok(0) => break,
             Ok(n) => done = done.saturating_add(n),
             Err(Errno::INTR) => {}
@@ -47,32 +42,32 @@ fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize
     Ok(done)
 }
 
-/// The first `limit` bytes of a file at the most.
+/// What the kernel gives of a file of its own in one call, as far as there is room; nothing where it cannot be read.
+pub fn peek<'a>(path: &str, room: &'a mut [u8]) -> &'a [u8] {
+    let read =
+        open_raw(path, OFlags::RDONLY).and_then(|file| uapi::file::pread(file.as_fd(), room, 0));
+    room.get(..read.unwrap_or(0)).unwrap_or_default()
+}
+
+/// The first bytes of a file, as many as there is room for.
 ///
 /// # Errors
 /// Where it cannot be opened or read.
-pub fn read(path: &str, limit: usize) -> Result<Vec<u8>, Error> {
+pub fn read_to<'a>(path: &str, room: &'a mut [u8]) -> Result<&'a [u8], Error> {
     let file = open_with(path, OFlags::RDONLY)?;
-    let mut bytes = vec![0; limit];
-    let length =
-        read_at(file.as_fd(), &mut bytes, 0).map_err(|errno| Error::call("read", path, errno))?;
-    bytes.truncate(length);
-    Ok(bytes)
+    let read = read_at(file.as_fd(), room, 0);
+    let length = read.map_err(|errno| Error::call("read", path, errno))?;
+    Ok(room.get(..length).unwrap_or_default())
 }
 
-/// Exactly `length` bytes at `offset`, or nothing.
-pub fn bytes_at(file: &OwnedFd, offset: u64, length: usize) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    (read_at(file.as_fd(), &mut bytes, offset).ok()? == length).then_some(bytes)
+/// Fills the buffer with what is at `offset`, or says that there is not so much.
+pub fn fill_at(file: &OwnedFd, offset: u64, buffer: &mut [u8]) -> Option<()> {
+    (read_at(file.as_fd(), buffer, offset).ok()? == buffer.len()).then_some(())
 }
 
-/// A file of sysfs or procfs; nothing when it cannot be read, as when the device has just gone, or is no text.
-pub fn attribute(path: &str) -> Option<String> {
-    let mut bytes = read(path, ATTRIBUTE).ok()?;
-    while bytes.last().is_some_and(u8::is_ascii_whitespace) {
-        bytes.pop();
-    }
-    String::from_utf8(bytes).ok()
+/// A file of sysfs or procfs; empty when it cannot be read, as when the device has just gone, or is no text.
+pub fn attribute(path: &str) -> &'static str {
+    of(peek(path, memory::bytes(ATTRIBUTE))).trim_ascii_end()
 }
 
 /// Calls `each` with the name of every entry of a directory, `.` and `..` left out, and whether it is a directory, as
@@ -94,30 +89,34 @@ pub fn each_entry(directory: BorrowedFd<'_>, each: &mut dyn FnMut(&CStr, bool)) 
     }
 }
 
+/// Calls `each` with the names in a directory, without those that begin with a dot or are no text.
+pub fn each_name(directory: &str, each: &mut dyn FnMut(&str)) {
+    let Ok(directory) = open_raw(directory, OFlags::RDONLY | OFlags::DIRECTORY) else { return };
+    each_entry(directory.as_fd(), &mut |name, _| {
+        let name = of(name.to_bytes());
+        if !name.is_empty() && !name.starts_with('.') {
+            each(name);
+        }
+    });
+}
+
 // More devices than any machine of ours has, and a bound on what a hostile disk can make PID 1 keep.
 const NAMES: usize = 1024;
 
-/// The names in a directory, sorted, at most 1,024, without those that begin with a dot or are no text; none when it cannot be read.
-pub fn names(directory: &str) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    let Ok(directory) = open_raw(directory, OFlags::RDONLY | OFlags::DIRECTORY) else {
-        return names;
-    };
-    each_entry(directory.as_fd(), &mut |name, _| {
-        if let Ok(name) = name.to_str()
-            && !name.starts_with('.')
-            && names.len() < NAMES
+/// The names in a directory, sorted, at most 1,024; none when it cannot be read. See [`each_name`].
+pub fn names(directory: &str) -> List<&'static str, NAMES> {
+    let mut names = List::new("");
+    each_name(directory, &mut |name| {
+        if names.len() < NAMES {
+            names.push(text!("{}", name));
+        }
+        // Sorted by insertion: core's sort is larger than all of this file.
+        let mut end = names.len();
+        while let Some([before, last]) = names.get_mut(..end).and_then(|n| n.last_chunk_mut())
+            && *last < *before
         {
-            names.push(name.into());
-            // Sorted by insertion: core's sort is larger than all of this file.
-            let mut place = names.len() - 1;
-            while let Some([before, last]) =
-                names.get_mut(..=place).and_then(|n| n.last_chunk_mut())
-                && *last < *before
-            {
-                core::mem::swap(before, last);
-                place -= 1;
-            }
+            core::mem::swap(before, last);
+            end -= 1;
         }
     });
     names
@@ -134,7 +133,7 @@ pub fn create_directories(path: &str) -> Result<(), Error> {
 }
 
 fn create_directory(path: &str) -> Result<(), Error> {
-    match c_string(path).and_then(|path| mkdir(path.as_c_str(), Mode::from_raw_mode(0o755))) {
+    match mkdir(path, 0o755) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(Error::call("create", path, errno)),
     }
@@ -144,6 +143,8 @@ fn create_directory(path: &str) -> Result<(), Error> {
 mod tests {
     use std::format;
     use std::fs;
+    use std::string::String;
+    use std::vec::Vec;
 
     use super::*;
 
@@ -157,7 +158,7 @@ mod tests {
             fs::write(directory.path().join(name), "").unwrap();
         }
         expected.sort();
-        assert_eq!(names(directory.path().to_str().unwrap()), expected);
+        assert_eq!(*names(directory.path().to_str().unwrap()), expected);
         assert!(names("/nonexistent").is_empty());
     }
 
@@ -173,7 +174,7 @@ mod tests {
         fs::write(format!("{root}/file"), " text\n\n").unwrap();
         let error = create_directories(&format!("{root}/file/x")).unwrap_err();
         assert_eq!(format!("{error}"), format!("cannot create {root}/file/x: Not a directory"));
-        assert_eq!(attribute(&format!("{root}/file")).as_deref(), Some(" text"));
+        assert_eq!(attribute(&format!("{root}/file")), " text");
     }
 
     #[test]

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Mounting a filesystem of a device, as the kernel would mount its root.
 
-use alloc::string::String;
-use core::fmt;
-
 use bootsel::text::pop;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -21,14 +18,14 @@ pub struct Options<'a> {
     /// Options as mount(8) takes them (`rootflags=`): its general words too, which the kernel alone would refuse.
     pub data: Option<&'a str>,
     /// Is told, a line each, what is not done as it was asked for.
-    pub warn: fn(fmt::Arguments<'_>),
+    pub warn: fn(&str),
 }
 
 /// What was mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mounted {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mounted<'a> {
     /// The filesystem type.
-    pub kind: String,
+    pub kind: &'a str,
     /// Read-only, asked for or not.
     pub read_only: bool,
 }
@@ -37,23 +34,22 @@ pub struct Mounted {
 ///
 /// A device that refuses to be written to is mounted read-only, with a warning: a system that can read its data can
 /// say what is wrong with it.
-pub fn mount(node: &str, target: &str, options: &Options<'_>) -> Result<Mounted, Error> {
+pub fn mount<'a>(node: &str, target: &str, options: &Options<'a>) -> Result<Mounted<'a>, Error> {
     file::create_directories(target)?;
     let (mut flags, data) = split(options.data.unwrap_or_default());
     flags.set(MountFlags::RDONLY, options.read_only || flags.contains(MountFlags::RDONLY));
-    let kinds = options.kinds.map_or_else(|| kinds(node), String::from);
-    let (mut tried, mut last) = (String::new(), Errno::NODEV);
-    let mut rest = &*kinds;
-    while let Some(kind) = pop(&mut rest, b',') {
-        match attempt(node, target, kind, flags, &data, options.warn) {
-            Ok(read_only) => return Ok(Mounted { kind: kind.into(), read_only }),
+    let mut kinds = options.kinds.unwrap_or_else(|| kinds(node));
+    let (mut tried, mut last) = ("", Errno::NODEV);
+    while let Some(kind) = pop(&mut kinds, b',') {
+        match attempt(node, target, kind, flags, data, options.warn) {
+            Ok(read_only) => return Ok(Mounted { kind, read_only }),
             // Not this filesystem, or the kernel has no such driver.
             Err(errno @ (Errno::INVAL | Errno::NODEV)) => last = errno,
             Err(errno) => return Err(Error::mount(node, target, kind, errno)),
         }
-        push(&mut tried, kind);
+        tried = joined(tried, kind);
     }
-    let tried = if tried.is_empty() { "no known filesystem" } else { &tried };
+    let tried = if tried.is_empty() { "no known filesystem" } else { tried };
     Err(Error::mount(node, target, tried, last))
 }
 
@@ -69,7 +65,7 @@ pub fn tmpfs(target: &str, data: &str) -> Result<(), Error> {
 pub fn unmount(target: &str, detach: bool) -> Result<(), Error> {
     let flags = if detach { UnmountFlags::DETACH } else { UnmountFlags::empty() };
     file::c_string(target)
-        .and_then(|target| rustix::mount::unmount(&*target, flags))
+        .and_then(|target| rustix::mount::unmount(target, flags))
         .map_err(|errno| Error::call("unmount", target, errno))
 }
 
@@ -83,8 +79,8 @@ pub(crate) fn mount2(
 ) -> Result<(), Errno> {
     let (source, target) = (file::c_string(source)?, file::c_string(target)?);
     let (kind, data) = (file::c_string(kind)?, file::c_string(data)?);
-    let data = Some(&*data).filter(|data| !data.is_empty());
-    rustix::mount::mount(&*source, &*target, &*kind, flags, data)
+    let data = Some(data).filter(|data| !data.is_empty());
+    rustix::mount::mount(source, target, kind, flags, data)
 }
 
 // Whether it is read-only then.
@@ -94,16 +90,14 @@ fn attempt(
     kind: &str,
     flags: MountFlags,
     data: &str,
-    warn: fn(fmt::Arguments<'_>),
+    warn: fn(&str),
 ) -> Result<bool, Errno> {
     if !flags.contains(MountFlags::RDONLY) {
         match mount2(node, target, kind, flags, data) {
             Ok(()) => return Ok(false),
             Err(errno @ (Errno::ROFS | Errno::ACCESS)) => {
-                warn(format_args!(
-                    "cannot mount {node} read-write ({}): read-only it is",
-                    text(errno)
-                ));
+                let why = text(errno);
+                warn(text!("cannot mount {} read-write ({}): read-only it is", node, why));
             }
             Err(errno) => return Err(errno),
         }
@@ -112,10 +106,8 @@ fn attempt(
     match mount2(node, target, kind, flags, data) {
         // ext4 refuses a journal that it cannot replay because the device takes no write, as a worn-out card does.
         Err(Errno::ROFS) if kind == "ext4" => {
-            warn(format_args!("cannot replay the journal of {node}: it is mounted as it was left"));
-            let mut data = String::from(data);
-            push(&mut data, "noload");
-            mount2(node, target, kind, flags, &data)?;
+            warn(text!("cannot replay the journal of {}: it is mounted as it was left", node));
+            mount2(node, target, kind, flags, joined(data, "noload"))?;
         }
         result => result?,
     }
@@ -123,27 +115,23 @@ fn attempt(
 }
 
 // Separated by commas.
-fn kinds(node: &str) -> String {
+fn kinds(node: &str) -> &'static str {
     if let Ok(Some(found)) = superblock::read(node) {
-        return found.kind.name().into();
+        return found.kind.name();
     }
     // What the kernel itself tries: every type that wants a device. The others have "nodev" before the tab.
-    let mut kinds = String::new();
-    let lines = file::attribute("/proc/filesystems").unwrap_or_default();
-    let mut rest = &*lines;
-    while let Some(line) = pop(&mut rest, b'\n') {
+    let mut kinds = "";
+    let mut lines = file::attribute("/proc/filesystems");
+    while let Some(line) = pop(&mut lines, b'\n') {
         if let Some(kind) = line.strip_prefix('\t') {
-            push(&mut kinds, kind);
+            kinds = joined(kinds, kind);
         }
     }
     kinds
 }
 
-fn push(list: &mut String, word: &str) {
-    if !list.is_empty() {
-        list.push(',');
-    }
-    list.push_str(word);
+fn joined(list: &str, word: &str) -> &'static str {
+    text!("{}{}{}", list, if list.is_empty() { "" } else { "," }, word)
 }
 
 // Words of mount(8) that are flags of mount(2), and whether they set or clear them.
@@ -162,13 +150,12 @@ const WORDS: [(&str, MountFlags, bool); 12] = [
     ("lazytime", MountFlags::LAZYTIME, true),
 ];
 
-fn split(options: &str) -> (MountFlags, String) {
-    let (mut flags, mut data) = (MountFlags::empty(), String::new());
-    let mut rest = options;
-    while let Some(option) = pop(&mut rest, b',') {
+fn split(mut options: &str) -> (MountFlags, &'static str) {
+    let (mut flags, mut data) = (MountFlags::empty(), "");
+    while let Some(option) = pop(&mut options, b',') {
         match WORDS.iter().find(|(word, ..)| *word == option) {
             Some((_, flag, on)) => flags.set(*flag, *on),
-            None => push(&mut data, option),
+            None => data = joined(data, option),
         }
     }
     (flags, data)
@@ -180,7 +167,7 @@ mod tests {
 
     #[track_caller]
     fn check(options: &str, flags: MountFlags, data: &str) {
-        assert_eq!(split(options), (flags, data.into()), "{options}");
+        assert_eq!(split(options), (flags, data), "{options}");
     }
 
     #[test]

@@ -7,15 +7,20 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
+
+#[macro_use]
+pub mod text;
+#[macro_use]
+mod error;
 
 pub mod api;
 pub mod block;
 pub mod device;
 pub mod errno;
-mod error;
 pub mod file;
 pub mod filesystem;
 pub mod image;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! overlayfs: a read-only root that can be written to.
 
-use bootsel::format;
 use rustix::fd::AsFd;
-use rustix::fs::{Mode, OFlags, chmod};
+use rustix::fs::OFlags;
 use rustix::mount::MountFlags;
+use uapi::open::chmod;
 use uapi::stat::status;
 
 use crate::filesystem::mount2;
@@ -17,8 +17,8 @@ pub fn mount(lower: &str, upper: &str, work: &str, target: &str) -> Result<(), E
     file::create_directories(work)?;
     file::create_directories(target)?;
     // The paths are ours: none has a comma or a colon, which would have to be escaped.
-    let data = format!("lowerdir={lower},upperdir={upper},workdir={work}");
-    mount2("overlay", target, "overlay", MountFlags::empty(), &data)
+    let data = text!("lowerdir={},upperdir={},workdir={}", lower, upper, work);
+    mount2("overlay", target, "overlay", MountFlags::empty(), data)
         .map_err(|errno| Error::mount(upper, target, "overlay", errno))
 }
 
@@ -30,9 +30,7 @@ fn create_upper(lower: &str, upper: &str) -> Result<(), Error> {
         let below = file::open_raw(lower, OFlags::PATH)
             .and_then(|lower| status(lower.as_fd()))
             .map_err(|errno| Error::call("stat", lower, errno))?;
-        file::c_string(upper)
-            .and_then(|upper| chmod(&*upper, Mode::from_raw_mode(below.permissions)))
-            .map_err(|errno| Error::call("chmod", upper, errno))?;
+        chmod(upper, below.permissions).map_err(|errno| Error::call("chmod", upper, errno))?;
     }
     Ok(())
 }

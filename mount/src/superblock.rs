@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which filesystem is on a device, its UUID and its label.
 
-use alloc::string::String;
-use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Deref;
 
+use bootsel::ptable::ReadAt;
+use bootsel::text::{fill, hex_digit, of};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::{Error, file};
 
@@ -39,15 +42,48 @@ impl Kind {
     }
 }
 
+/// A short text that is kept where it is used: what is read over and over in a wait allocates nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Short {
+    bytes: [u8; 256],
+    length: usize,
+}
+
+impl Short {
+    const EMPTY: Short = Short { bytes: [0; 256], length: 0 };
+}
+
+impl From<&str> for Short {
+    fn from(text: &str) -> Short {
+        let mut short = Short::EMPTY;
+        short.length = fill(&mut short.bytes, "{}", &[text]).len();
+        short
+    }
+}
+
+impl Deref for Short {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        of(self.bytes.get(..self.length).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
 /// What a superblock says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Superblock {
     /// The filesystem.
     pub kind: Kind,
-    /// Its UUID as blkid(8) writes it: `ABCD-1234` for vfat. Squashfs has none.
-    pub uuid: Option<String>,
-    /// Its label.
-    pub label: Option<String>,
+    /// Its UUID as blkid(8) writes it: `ABCD-1234` for vfat; empty where it has none, as every squashfs.
+    pub uuid: Short,
+    /// Its label, or nothing.
+    pub label: Short,
     /// ext4 found errors in itself earlier and wants e2fsck.
     pub errors: bool,
     /// The blocks of an ext4, which may be fewer than the device has room for; 0 of another kind.
@@ -56,20 +92,24 @@ pub struct Superblock {
     pub block_size: u64,
 }
 
-/// How a superblock is read: so many bytes at an offset, or nothing.
-type ReadAt<'a> = &'a dyn Fn(u64, usize) -> Option<Vec<u8>>;
-
 /// The superblock of a device or image file; nothing when there is none that is known.
 pub fn read(node: &str) -> Result<Option<Superblock>, Error> {
-    let file = file::open_with(node, OFlags::RDONLY)?;
-    Ok(probe(&|offset, length| file::bytes_at(&file, offset, length)))
+    look(node).map_err(|errno| Error::call("open", node, errno))
+}
+
+/// The same with the bare error number.
+#[inline(never)]
+pub(crate) fn look(node: &str) -> Result<Option<Superblock>, Errno> {
+    let file = file::open_raw(node, OFlags::RDONLY)?;
+    Ok(probe(&|offset, buffer| file::fill_at(&file, offset, buffer)))
 }
 
 /// The superblock in the first bytes of a device. 68 KiB are enough for every kind; a vfat label may lie further on.
 pub fn identify(bytes: &[u8]) -> Option<Superblock> {
-    probe(&|offset, length| {
+    probe(&|offset, buffer| {
         let start = usize::try_from(offset).ok()?;
-        bytes.get(start..start.checked_add(length)?).map(Vec::from)
+        buffer.copy_from_slice(bytes.get(start..start.checked_add(buffer.len())?)?);
+        Some(())
     })
 }
 
@@ -99,7 +139,8 @@ const NONE: usize = LENGTH;
 
 fn by_layout(at: ReadAt<'_>, layout: &Layout) -> Option<Superblock> {
     let (kind, start, (place, magic), uuid_at, (label_at, length)) = *layout;
-    let found = at(start, LENGTH)?;
+    let mut found = [0; LENGTH];
+    at(start, &mut found)?;
     if !found.get(place..)?.starts_with(magic) {
         return None;
     }
@@ -121,7 +162,8 @@ fn by_layout(at: ReadAt<'_>, layout: &Layout) -> Option<Superblock> {
 }
 
 fn vfat(at: ReadAt<'_>) -> Option<Superblock> {
-    let boot = at(0, 512)?;
+    let mut boot = [0; 512];
+    at(0, &mut boot)?;
     let field = |place, length| number(&boot, place, length);
     let (sector, cluster) = (field(11, 2)?, field(13, 1)?);
     let (reserved, tables) = (field(14, 2)?, field(16, 1)?);
@@ -143,59 +185,67 @@ fn vfat(at: ReadAt<'_>) -> Option<Superblock> {
         let data = reserved + tables * field(36, 4)?;
         (0x43, data + field(44, 4)?.checked_sub(2)? * cluster, cluster * sector)
     };
-    let serial: [u8; 4] = array(&boot, serial)?;
-    let [a, b, c, d] = serial;
-    let mut uuid = hex(&[d, c, b, a], &[2]);
-    uuid.make_ascii_uppercase();
-    let label = volume_label(at, start * sector, length);
-    let uuid = Some(uuid);
+    let mut serial: [u8; 4] = array(&boot, serial)?;
+    serial.reverse();
+    let mut uuid = hex(&serial, &[2]);
+    uuid.bytes.make_ascii_uppercase();
+    let label = volume_label(at, start * sector, length).unwrap_or(Short::EMPTY);
     Some(Superblock { kind: Kind::Vfat, uuid, label, errors: false, blocks: 0, block_size: 0 })
 }
 
 // The label is the first directory entry that is a volume id: the copy in the boot sector is not kept up to date
 // by every system, and blkid does not take it either.
-fn volume_label(at: ReadAt<'_>, offset: u64, length: u64) -> Option<String> {
+fn volume_label(at: ReadAt<'_>, offset: u64, length: u64) -> Option<Short> {
     // 512 entries: the usual size of a FAT16 root, and more than the label's place needs.
-    let directory = at(offset, usize::try_from(length.min(16384)).ok()?)?;
+    let mut room = [0; 16384];
+    let directory = room.get_mut(..usize::try_from(length.min(16384)).ok()?)?;
+    at(offset, directory)?;
     for entry in directory.as_chunks::<32>().0 {
         // 0 is the end, 0xe5 is deleted; volume id (0x08) without directory (0x10); long names have 0x0f.
         match (entry[0], entry[11]) {
             (0, _) => break,
             (0xe5, _) => {}
-            (_, kind) if kind & 0x18 == 0x08 && kind & 0x0f != 0x0f => return label(entry, 0, 11),
+            (_, kind) if kind & 0x18 == 0x08 && kind & 0x0f != 0x0f => {
+                return Some(label(entry, 0, 11));
+            }
             _ => {}
         }
     }
     None
 }
 
-fn label(bytes: &[u8], at: usize, length: usize) -> Option<String> {
-    let field = bytes.get(at..)?.get(..length)?;
-    let end = field.iter().position(|byte| *byte == 0).unwrap_or(length);
-    let text = core::str::from_utf8(field.get(..end)?).ok()?.trim_ascii_end();
-    (!text.is_empty()).then(|| text.into())
+// Empty where it is no text.
+fn label(bytes: &[u8], at: usize, length: usize) -> Short {
+    let field = bytes.get(at..).and_then(|rest| rest.get(..length)).unwrap_or_default();
+    let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
+    of(text).trim_ascii_end().into()
 }
 
-fn uuid(bytes: &[u8], at: usize) -> Option<String> {
-    let field: [u8; 16] = array(bytes, at)?;
-    (field != [0; 16]).then(|| hex(&field, &GUID))
+fn uuid(bytes: &[u8], at: usize) -> Short {
+    let field: [u8; 16] = array(bytes, at).unwrap_or_default();
+    if field == [0; 16] { Short::EMPTY } else { hex(&field, &GUID) }
 }
 
 /// Before which bytes of a GUID its text has a hyphen; also of MBR's disk signature and partition number.
 pub(crate) const GUID: [usize; 4] = [4, 6, 8, 10];
 
 /// Hex digits, a hyphen before some bytes.
-pub(crate) fn hex(bytes: &[u8], hyphens: &[usize]) -> String {
-    let mut text = Vec::new();
+pub(crate) fn hex(bytes: &[u8], hyphens: &[usize]) -> Short {
+    let mut text = Short::EMPTY;
+    let mut put = |byte| {
+        if let Some(place) = text.bytes.get_mut(text.length) {
+            *place = byte;
+            text.length += 1;
+        }
+    };
     for (at, byte) in bytes.iter().enumerate() {
         if hyphens.contains(&at) {
-            text.push(b'-');
+            put(b'-');
         }
-        for digit in [byte >> 4, byte & 0xf] {
-            text.push(if digit < 10 { b'0' + digit } else { b'a' - 10 + digit });
-        }
+        put(hex_digit((byte >> 4).into()));
+        put(hex_digit((*byte).into()));
     }
-    String::from_utf8(text).unwrap_or_default()
+    text
 }
 
 /// A little-endian number of so many bytes.

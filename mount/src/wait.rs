@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Waiting for a block device, never for ever.
 
-use alloc::string::String;
-
-use bootsel::text::Decimal;
 use rustix::thread::nanosleep;
 use rustix::time::Timespec;
 use uapi::clock::boottime;
@@ -11,6 +8,7 @@ use uapi::clock::boottime;
 use crate::Error;
 use crate::block::{self, BlockDevice, Roots};
 use crate::device::DeviceName;
+use crate::text::decimal;
 use crate::uevent::Uevents;
 
 // Belt to the uevents' braces: a medium that becomes readable late announces nothing.
@@ -53,7 +51,7 @@ impl Deadline {
 /// At the deadline, with the devices that are there, and at once where two devices answer to the name.
 pub fn device(
     roots: &Roots<'_>,
-    name: &DeviceName,
+    name: &DeviceName<'_>,
     uevents: Option<&Uevents>,
     deadline: &Deadline,
 ) -> Result<BlockDevice, Error> {
@@ -65,16 +63,10 @@ pub fn device(
         if deadline.passed() {
             // Rounded: it is a little more than was asked for.
             let seconds = (boottime().saturating_sub(began) + SECOND / 2) / SECOND;
-            let mut seen = String::new();
-            for name in &block::list(roots) {
-                seen.push(' ');
-                seen.push_str(name);
-            }
-            let seen = if seen.is_empty() { " none" } else { &seen };
-            return Err(Error::new(format_args!(
-                "no device {name} after {} s; there are:{seen}",
-                Decimal(seconds)
-            )));
+            let seen = block::list(roots);
+            let seen = if seen.is_empty() { " none" } else { seen };
+            let (name, seconds) = (name.as_str(), decimal(seconds));
+            return Err(error!("no device {} after {} s; there are:{}", name, seconds, seen));
         }
         let tick = Deadline(boottime().saturating_add(TICK).min(deadline.0));
         // Whatever ends the pause, the answer is to look again.
@@ -97,7 +89,7 @@ mod tests {
     fn there_already() {
         let tree = Tree::new();
         tree.disk("vda", 0, &[]);
-        let name = "/dev/vda".parse().unwrap();
+        let name = DeviceName::parse("/dev/vda").unwrap();
         let found = device(&tree.roots(), &name, None, &Deadline::new(0)).unwrap();
         assert_eq!(found.name, "vda");
     }
@@ -105,7 +97,7 @@ mod tests {
     #[test]
     fn appears_while_waited_for() {
         let tree = Tree::new();
-        let name = "/dev/vda1".parse().unwrap();
+        let name = DeviceName::parse("/dev/vda1").unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::sleep(Duration::from_millis(300));
@@ -125,7 +117,7 @@ mod tests {
             tree.disk(name, 0, &[]);
         }
         let began = Instant::now();
-        let name = "PARTLABEL=DATA".parse().unwrap();
+        let name = DeviceName::parse("PARTLABEL=DATA").unwrap();
         let error = device(&tree.roots(), &name, None, &Deadline::new(1)).unwrap_err();
         assert_eq!(error.to_string(), "no device PARTLABEL=DATA after 1 s; there are: vda vdb");
         assert!((1000..10_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());

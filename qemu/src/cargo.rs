@@ -4,6 +4,8 @@
 //! Device programs are built for AArch64 and for ARMv6, the oldest Raspberry Pi. Where rustup has installed the target, it
 //! is an ordinary build; where rustup does not offer it, Rust's library is compiled too, from its sources.
 
+mod flags;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -62,7 +64,7 @@ pub(crate) enum Target {
     DeviceStd(&'static str),
 }
 
-const fn program(package: &'static str, name: &'static str, target: Target) -> Program {
+pub(crate) const fn program(package: &'static str, name: &'static str, target: Target) -> Program {
     Program { package, name, target }
 }
 
@@ -97,9 +99,8 @@ impl Program {
         adapt(&mut cargo);
         let library = self.target.compile_for(&mut cargo);
         cargo.arg("--");
-        if self.target == Target::Device(DEVICE) {
-            // An address by one instruction instead of two: 2 KB. All that has one lies within a MiB, or the linker says so.
-            cargo.arg("-Ccode-model=tiny");
+        if let Target::Device(target) = self.target {
+            cargo.args(flags::of_program(target));
         }
         if library == Library::FromSource {
             cargo.args(self.target.link()?);
@@ -148,19 +149,24 @@ impl Target {
         cargo.args(["--target", target]);
         let mut query = tool::command("rustc");
         query.current_dir(workspace()).args(["--print", "target-libdir", "--target", target]);
-        if tool::run(&mut query).is_ok_and(|path| Path::new(path.trim()).is_dir()) {
-            return Library::Installed;
+        let is_installed = tool::run(&mut query).is_ok_and(|path| Path::new(path.trim()).is_dir());
+        let library = if is_installed { Library::Installed } else { Library::FromSource };
+        if library == Library::FromSource {
+            // Unstable in cargo, and the pinned compiler is a stable one: the variable is how it is told that we know.
+            cargo.env("RUSTC_BOOTSTRAP", "1");
+            cargo.args(match self {
+                // Its own memcpy: there may be no C library.
+                Self::Device(_) => [
+                    "-Zbuild-std=core,alloc",
+                    "-Zbuild-std-features=compiler-builtins-mem,optimize_for_size",
+                ],
+                _ => ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="],
+            });
         }
-        // Unstable in cargo, and the pinned compiler is a stable one: the variable is how it is told that we know.
-        cargo.env("RUSTC_BOOTSTRAP", "1");
-        match self {
-            // Its own memcpy: there may be no C library.
-            Self::Device(_) => {
-                cargo.args(["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem"])
-            }
-            _ => cargo.args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="]),
-        };
-        Library::FromSource
+        if matches!(self, Self::Device(_)) {
+            flags::of_crates(target, library, cargo);
+        }
+        library
     }
 
     /// What the linker needs in place of the files that come with an installed target.

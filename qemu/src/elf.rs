@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a kernel looks at in a device program.
 
+pub(crate) mod thumb;
+
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -105,6 +107,8 @@ pub(crate) fn check_armv6(path: &Path) -> Result<()> {
         |tag: &str| said.lines().find_map(|l| l.trim().strip_prefix(tag)?.strip_prefix(": "));
     let old = value("Tag_CPU_arch").is_some_and(|arch| matches!(arch, "v4T" | "v5TE" | "v6"));
     ensure!(old, "is not compiled for ARMv6:\n{said}");
+    let thumb = value("Tag_THUMB_ISA_use").is_none_or(|set| matches!(set, "No" | "Thumb-1"));
+    ensure!(thumb, "has Thumb-2 instructions:\n{said}");
     let float = value("Tag_FP_arch").or_else(|| value("Tag_ABI_VFP_args"));
     ensure!(float.is_none(), "has instructions of a floating point unit:\n{said}");
     Ok(())

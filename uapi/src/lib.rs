@@ -12,6 +12,7 @@ pub mod blkpg;
 pub mod clock;
 pub mod directory;
 pub mod ext4;
+pub mod file;
 pub mod loop_device;
 pub mod memory;
 pub mod mmc;

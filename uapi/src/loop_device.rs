@@ -84,14 +84,10 @@ fn raw(config: &Config<'_>) -> loop_config {
     raw.block_size = config.block_size;
     raw.info.lo_offset = config.offset;
     raw.info.lo_sizelimit = config.size_limit;
-    raw.info.lo_flags = [
-        (config.read_only, LO_FLAGS_READ_ONLY as u32),
-        (config.autoclear, LO_FLAGS_AUTOCLEAR as u32),
-        (config.direct_io, LO_FLAGS_DIRECT_IO as u32),
-    ]
-    .iter()
-    .filter(|(wanted, _)| *wanted)
-    .fold(0, |flags, (_, flag)| flags | flag);
+    let flag = |wanted, flag| if wanted { flag } else { 0 };
+    raw.info.lo_flags = flag(config.read_only, LO_FLAGS_READ_ONLY as u32)
+        | flag(config.autoclear, LO_FLAGS_AUTOCLEAR as u32)
+        | flag(config.direct_io, LO_FLAGS_DIRECT_IO as u32);
     // One byte less than the field: the kernel shows it as a C string.
     for (to, from) in raw.info.lo_file_name.iter_mut().take(63).zip(config.file_name) {
         *to = *from;

@@ -1,37 +1,58 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A heap for programs of one thread without std: a free list in a fixed arena.
+//! Memory of a boot: what is taken is never given back.
 //!
-//! musl's `malloc` would be 9 KB of the program, a seventh of it, for speed and hardening that a boot of some thousand
-//! allocations has no use for. The arena lies in `.bss`: a page of it costs memory when it is first touched.
+//! A boot makes some hundred short texts, and the next program takes all of their memory away. So nobody has to say when a
+//! text ends: that, and not an allocator, was an eighth of the program. What runs over and over, as a wait does, works
+//! on its stack.
 
+extern crate alloc;
+
+use alloc::alloc::alloc_zeroed;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::{Cell, UnsafeCell};
-use core::mem::{align_of, size_of};
-use core::ptr::{self, NonNull};
+use core::ptr;
+use core::slice;
 
-/// A free block, which holds its own description. Blocks are kept in the order of their addresses.
-struct Free {
-    size: usize,
-    next: Option<NonNull<Free>>,
+/// Zeros, as many as asked for.
+///
+/// # Panics
+/// Where there is no memory left.
+pub fn bytes(length: usize) -> &'static mut [u8] {
+    let Ok(layout) = Layout::array::<u8>(length.max(1)) else { return &mut [] };
+    // SAFETY: the layout has a length.
+    let place = unsafe { alloc_zeroed(layout) };
+    assert!(!place.is_null(), "out of memory");
+    // SAFETY: so many zeros were just allocated; they are nobody else's and never given back.
+    unsafe { slice::from_raw_parts_mut(place, length) }
 }
 
-/// Sizes and addresses are multiples of this: no type of ours is aligned more strictly.
-const UNIT: usize = 16;
+/// A value that is there until the end.
+///
+/// # Panics
+/// Where there is no memory left.
+pub fn keep<T: Copy>(value: T) -> &'static T {
+    let layout = const { Layout::new::<T>() };
+    assert!(size_of::<T>() > 0, "a value of no size");
+    // SAFETY: the layout has a length.
+    let place = unsafe { alloc_zeroed(layout) }.cast::<T>();
+    assert!(!place.is_null(), "out of memory");
+    // SAFETY: it was just allocated for a T, and is nobody else's.
+    unsafe { place.write(value) };
+    // SAFETY: it is a T, and never given back.
+    unsafe { &*place }
+}
 
-const _: () = assert!(size_of::<Free>() <= UNIT && align_of::<Free>() <= UNIT);
+/// Addresses are multiples of this: no type of ours is aligned more strictly.
+const UNIT: usize = 16;
 
 #[repr(C, align(16))]
 struct Arena<const BYTES: usize>(UnsafeCell<[u8; BYTES]>);
 
-/// A heap of `BYTES`, a multiple of 16.
-///
-/// The first block that is large enough is taken, and neighbours are merged when one is given back: what is allocated
-/// and freed over and over, as in a wait, never fills it.
-// In this order: the addresses of the short fields are shorter to write before the long one.
+/// An allocator of one thread without std. Its arena lies in `.bss`: a page of it costs memory when it is first touched.
+// In this order: the address of the short field is shorter to write before the long one.
 #[repr(C)]
 pub struct Heap<const BYTES: usize> {
-    first: Cell<Option<NonNull<Free>>>,
-    started: Cell<bool>,
+    taken: Cell<usize>,
     arena: Arena<BYTES>,
 }
 
@@ -45,117 +66,38 @@ impl<const BYTES: usize> core::fmt::Debug for Heap<BYTES> {
 }
 
 impl<const BYTES: usize> Heap<BYTES> {
-    /// An empty heap.
+    /// All of it is free.
     #[expect(clippy::new_without_default, reason = "it must be made in a constant expression")]
     pub const fn new() -> Self {
-        assert!(BYTES.is_multiple_of(UNIT) && BYTES > 0);
-        Self {
-            arena: Arena(UnsafeCell::new([0; BYTES])),
-            first: Cell::new(None),
-            started: Cell::new(false),
-        }
-    }
-
-    fn start(&self) {
-        if !self.started.replace(true) {
-            let whole = NonNull::new(self.arena.0.get().cast::<Free>());
-            if let Some(block) = whole {
-                // SAFETY: the arena is aligned to UNIT, at least UNIT long, and nobody has any of it yet.
-                unsafe { block.write(Free { size: BYTES, next: None }) };
-            }
-            self.first.set(whole);
-        }
-    }
-
-    /// Writes the link that led to the block after `before`.
-    fn link(&self, before: Option<NonNull<Free>>, to: Option<NonNull<Free>>) {
-        match before {
-            None => self.first.set(to),
-            // SAFETY: `before` is a block of the list, which only this function changes.
-            Some(mut before) => unsafe { before.as_mut().next = to },
-        }
-    }
-
-    fn take(&self, size: usize) -> *mut u8 {
-        self.start();
-        let (mut before, mut current) = (None, self.first.get());
-        while let Some(block) = current {
-            // SAFETY: every pointer of the list leads to an initialized free block of the arena.
-            let Free { size: room, next } = unsafe { block.read() };
-            if room >= size {
-                let rest = room.wrapping_sub(size);
-                let after = if rest == 0 { next } else { Some(Self::put(block, size, rest, next)) };
-                self.link(before, after);
-                return block.as_ptr().cast();
-            }
-            (before, current) = (current, next);
-        }
-        ptr::null_mut()
-    }
-
-    /// Describes the free block that begins `offset` bytes after `block`.
-    fn put(
-        block: NonNull<Free>,
-        offset: usize,
-        size: usize,
-        next: Option<NonNull<Free>>,
-    ) -> NonNull<Free> {
-        // SAFETY: the caller owns `offset + size` bytes of the arena from `block` on.
-        let place = unsafe { block.byte_add(offset) };
-        // SAFETY: `place` is a multiple of UNIT in the arena and nobody else's.
-        unsafe { place.write(Free { size, next }) };
-        place
-    }
-
-    fn give(&self, block: NonNull<Free>, mut size: usize) {
-        let (mut before, mut current): (Option<NonNull<Free>>, _) = (None, self.first.get());
-        while let Some(other) = current.filter(|other| *other < block) {
-            // SAFETY: as in `take`.
-            (before, current) = (current, unsafe { other.as_ref() }.next);
-        }
-        let end = block.as_ptr().wrapping_byte_add(size);
-        if let Some(after) = current.filter(|after| after.as_ptr() == end) {
-            // SAFETY: as in `take`.
-            let merged = unsafe { after.read() };
-            (size, current) = (size.wrapping_add(merged.size), merged.next);
-        }
-        if let Some(mut previous) = before {
-            // SAFETY: as in `take`.
-            let previous = unsafe { previous.as_mut() };
-            if ptr::from_mut(previous).wrapping_byte_add(previous.size) == block.as_ptr() {
-                *previous = Free { size: previous.size.wrapping_add(size), next: current };
-                return;
-            }
-        }
-        self.link(before, Some(Self::put(block, 0, size, current)));
+        Self { taken: Cell::new(0), arena: Arena(UnsafeCell::new([0; BYTES])) }
     }
 }
 
-fn rounded(layout: Layout) -> usize {
-    // A Layout is at most isize::MAX long: this cannot overflow.
-    layout.size().wrapping_add(UNIT - 1) & !(UNIT - 1)
-}
-
-// SAFETY: `take` returns null or a block of the arena of at least the size asked for, aligned to UNIT, that is in no
-// free block and was given to nobody else; `give` puts it back.
+// SAFETY: a block is null, or it lies in the arena behind all that were given before and begins at a multiple of UNIT.
 unsafe impl<const BYTES: usize> GlobalAlloc for Heap<BYTES> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if layout.align() > UNIT { ptr::null_mut() } else { self.take(rounded(layout)) }
+        let start = self.taken.get();
+        // A Layout is at most isize::MAX long: this cannot overflow.
+        let end = start.wrapping_add(layout.size()).wrapping_add(UNIT - 1) & !(UNIT - 1);
+        if end > BYTES || layout.align() > UNIT {
+            return ptr::null_mut();
+        }
+        self.taken.set(end);
+        self.arena.0.get().cast::<u8>().wrapping_add(start)
     }
 
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if let Some(block) = NonNull::new(block.cast::<Free>()) {
-            self.give(block, rounded(layout));
-        }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller says. Nothing is given twice: it is zero as the arena was.
+        unsafe { self.alloc(layout) }
     }
+
+    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
 }
 
 #[cfg(test)]
 #[expect(
     clippy::undocumented_unsafe_blocks,
-    clippy::multiple_unsafe_ops_per_block,
-    clippy::cast_possible_truncation,
-    reason = "the test keeps the allocator's contract: a block is given back once, with its own size"
+    reason = "the test keeps the allocator's contract: a block is used within its own size"
 )]
 mod tests {
     extern crate std;
@@ -163,50 +105,47 @@ mod tests {
     use std::boxed::Box;
     use std::vec::Vec;
 
-    fn layout(size: usize) -> Layout {
-        Layout::from_size_align(size, 8).unwrap()
-    }
-
-    /// Every block that is held carries its number in all its bytes: an overlap would show.
+    /// Every block carries its number in all its bytes: an overlap would show.
     #[test]
-    fn blocks_never_overlap_and_all_comes_back() {
+    fn blocks_never_overlap() {
         let heap = Box::new(Heap::<{ 1 << 16 }>::new());
-        let mut held: Vec<(*mut u8, usize, u8)> = Vec::new();
-        let mut random = 1u64;
-        for round in 0..20_000u32 {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            let size = 1 + (random >> 33) as usize % 700;
-            if random >> 63 == 0 || held.len() > 60 {
-                let index = (random >> 40) as usize % held.len().max(1);
-                if index < held.len() {
-                    let (block, size, tag) = held.swap_remove(index);
-                    assert!((0..size).all(|i| unsafe { *block.add(i) } == tag), "round {round}");
-                    unsafe { heap.dealloc(block, layout(size)) };
-                }
-                continue;
+        let mut held: Vec<(&mut [u8], u8)> = Vec::new();
+        for (tag, size) in (1..=u8::MAX).zip([1, 15, 16, 17, 700].into_iter().cycle()) {
+            let layout = Layout::from_size_align(size, 8).unwrap();
+            let block = unsafe { heap.alloc_zeroed(layout) };
+            if block.is_null() {
+                break;
             }
-            let block = unsafe { heap.alloc(layout(size)) };
-            assert!(!block.is_null() && block.addr().is_multiple_of(UNIT));
-            unsafe { block.write_bytes(round as u8, size) };
-            held.push((block, size, round as u8));
+            assert!(block.addr().is_multiple_of(UNIT));
+            let block = unsafe { slice::from_raw_parts_mut(block, size) };
+            assert!(block.iter().all(|byte| *byte == 0), "block {tag}");
+            block.fill(tag);
+            held.push((block, tag));
         }
-        for (block, size, _) in held {
-            unsafe { heap.dealloc(block, layout(size)) };
+        assert!(held.len() > 200, "{}", held.len());
+        for (block, tag) in held {
+            assert!(block.iter().all(|byte| *byte == tag), "block {tag}");
         }
-        assert!(
-            !unsafe { heap.alloc(layout(1 << 16)) }.is_null(),
-            "the arena did not come together again"
-        );
     }
 
     #[test]
     fn a_full_heap_says_so() {
         let heap = Box::new(Heap::<64>::new());
-        assert!(unsafe { heap.alloc(layout(65)) }.is_null());
-        assert!(!unsafe { heap.alloc(layout(64)) }.is_null());
-        assert!(unsafe { heap.alloc(layout(1)) }.is_null());
-        assert!(unsafe { heap.alloc(Layout::from_size_align(1, 32).unwrap()) }.is_null());
+        let alloc = |size, align| unsafe {
+            heap.alloc(Layout::from_size_align(size, align).unwrap()).is_null()
+        };
+        assert!(alloc(65, 1) && alloc(1, 32));
+        assert!(!alloc(63, 1));
+        assert!(alloc(1, 1) && !alloc(0, 1));
+    }
+
+    #[test]
+    fn zeros() {
+        for length in [0, 1, 4096] {
+            let bytes = bytes(length);
+            assert_eq!(bytes.len(), length);
+            assert!(bytes.iter().all(|byte| *byte == 0));
+            bytes.fill(0xff);
+        }
     }
 }

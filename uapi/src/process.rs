@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `fork` and `execve`, which rustix keeps to itself.
 
-extern crate alloc;
-
-use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::ptr;
 use core::sync::atomic::{AtomicI32, Ordering};
@@ -75,12 +72,15 @@ pub fn execute(program: &OwnedFd, arguments: &[&CStr]) -> Errno {
     }
 }
 
-fn pointers(strings: &[&CStr]) -> Vec<*const c_char> {
-    let mut pointers = Vec::new();
-    for string in strings {
-        pointers.push(string.as_ptr());
+/// More arguments or variables than init could ever have: the kernel gives 32 of each (`MAX_INIT_ARGS`).
+const STRINGS: usize = 80;
+
+/// The null behind them included; more are left out.
+fn pointers(strings: &[&CStr]) -> [*const c_char; STRINGS] {
+    let mut pointers = [ptr::null(); STRINGS];
+    for (to, string) in pointers.iter_mut().take(STRINGS - 1).zip(strings) {
+        *to = string.as_ptr();
     }
-    pointers.push(ptr::null());
     pointers
 }
 

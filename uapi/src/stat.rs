@@ -52,7 +52,7 @@ pub fn status(file: BorrowedFd<'_>) -> Result<Status> {
 mod tests {
     extern crate std;
     use super::*;
-    use crate::open::open;
+    use crate::open::open_text;
     use rustix::fd::AsFd;
     use rustix::fs::OFlags;
     use std::os::unix::fs::MetadataExt;
@@ -60,8 +60,8 @@ mod tests {
     #[test]
     fn as_std_sees_it() {
         let this = std::env::current_exe().unwrap();
-        let path = crate::open::c_string(this.to_str().unwrap()).unwrap();
-        let found = status(open(&path, OFlags::RDONLY, 0).unwrap().as_fd()).unwrap();
+        let file = open_text(this.to_str().unwrap(), OFlags::RDONLY, 0).unwrap();
+        let found = status(file.as_fd()).unwrap();
         let expected = std::fs::metadata(&this).unwrap();
         assert!(found.is_file);
         assert_eq!(found.size, expected.len());
@@ -69,7 +69,7 @@ mod tests {
         let (major, minor) = found.device;
         assert_eq!(rustix::fs::makedev(major, minor), expected.dev());
 
-        let root = open(c"/", OFlags::PATH | OFlags::DIRECTORY, 0).unwrap();
+        let root = open_text("/", OFlags::PATH | OFlags::DIRECTORY, 0).unwrap();
         assert!(!status(root.as_fd()).unwrap().is_file);
     }
 }

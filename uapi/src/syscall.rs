@@ -22,10 +22,11 @@ pub(crate) unsafe fn syscall(number: u32, arguments: [usize; 5]) -> Result<usize
             in("x4") e, options(nostack));
     }
     #[cfg(target_arch = "arm")]
-    // SAFETY: as above, with r7 and r0.
+    // SAFETY: as above, with r7 and r0. Thumb code keeps r7 for the frame, so it is put aside, where only a register of the
+    // upper half is free: ARM code does with that, too.
     unsafe {
-        asm!("svc 0", in("r7") number, inlateout("r0") a => answer, in("r1") b, in("r2") c, in("r3") d,
-            in("r4") e, options(nostack));
+        asm!("mov r8, r7", "mov r7, r5", "svc 0", "mov r7, r8", in("r5") number, out("r8") _,
+            inlateout("r0") a => answer, in("r1") b, in("r2") c, in("r3") d, in("r4") e, options(nostack));
     }
     #[cfg(target_arch = "x86_64")]
     // SAFETY: as above, with rax; the instruction itself overwrites rcx and r11.

@@ -32,7 +32,7 @@ const RESERVED: usize = 4096;
 /// What the flash erases at once, less a file's header. (rpi-eeprom-config: `MAX_FILE_SIZE`)
 pub const MAX_FILE_BYTES: usize = 4096 - 20;
 /// The bootloader's texts about itself lie before this.
-const TEXTS: usize = 0x20000;
+pub const TEXTS: usize = 0x20000;
 /// No part of an image has more bytes, unpacked; up to 2026 the largest has 560,000.
 const MAX_PART_BYTES: usize = 2 << 20;
 
@@ -102,20 +102,16 @@ impl<'a> Image<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         let chip = Chip::from_image_bytes(bytes.len()).ok_or(Error::Length(bytes.len()))?;
         let bootconf = find_bootconf(bytes)?;
-        let mut times = texts(bytes, "BUILD_TIMESTAMP=");
-        let (Some(time), None) = (times.next(), times.next()) else { return Err(Error::Version) };
-        let digits = time.len() == 10 && time.bytes().all(|byte| byte.is_ascii_digit());
-        let time = digits.then(|| time.parse().ok()).flatten();
+        let (build_timestamp, manufacture) = version(bytes)?;
         let is_commit =
             |text: &&str| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let manufacture = texts(bytes, "MFG_VER: ").next().map_or(Ok(0), str::parse);
         Ok(Self {
             bytes,
             chip,
-            build_timestamp: time.ok_or(Error::Version)?,
+            build_timestamp,
             commit: texts(bytes, "VERSION:").find(is_commit),
             date: texts(bytes, "DATE: ").next(),
-            manufacture: manufacture.map_err(|_| Error::Version)?,
+            manufacture,
             bootconf,
         })
     }
@@ -173,6 +169,19 @@ impl<'a> Image<'a> {
         }
         Ok(count)
     }
+}
+
+/// `build_timestamp` and `manufacture` of an image of which [`TEXTS`] bytes are there.
+///
+/// # Errors
+/// Where the version is not there exactly once.
+pub fn version(beginning: &[u8]) -> Result<(u32, u32), Error> {
+    let mut times = texts(beginning, "BUILD_TIMESTAMP=");
+    let (Some(time), None) = (times.next(), times.next()) else { return Err(Error::Version) };
+    let digits = time.len() == 10 && time.bytes().all(|byte| byte.is_ascii_digit());
+    let time = digits.then(|| time.parse().ok()).flatten();
+    let manufacture = texts(beginning, "MFG_VER: ").next().map_or(Ok(0), str::parse);
+    Ok((time.ok_or(Error::Version)?, manufacture.map_err(|_| Error::Version)?))
 }
 
 /// The configuration, which has to be there once. All sections are looked at.

@@ -2,7 +2,7 @@
 
 mod grub;
 
-use super::{BYTES, BadFragment, DEFAULT, Error, Fragment, Grubenv, SECTOR, TRIAL, filler};
+use super::{BYTES, BadFragment, DEFAULT, Error, Fragment, Grubenv, SECTOR, TRIAL, armed, filler};
 use crate::Slot;
 use proptest::prelude::*;
 use std::{borrow::ToOwned, format, string::String, string::ToString, vec, vec::Vec};
@@ -122,6 +122,32 @@ fn what_is_written() {
     written(&found, "pivot_default=b\npivot_trial=a\n");
     found.arm(false);
     written(&found, "pivot_default=b\npivot_trial=\n");
+}
+
+/// As the whole of it does, whatever else the block holds; a full one has no room for another letter.
+#[test]
+fn armed_by_who_knows_the_first_lines_alone() {
+    for kept in [0, 1, 200, 441, 442] {
+        for default in [Slot::A, Slot::B] {
+            let text = format!("{DEFAULT}={default}\n{TRIAL}=\nx={}\n", "y".repeat(kept));
+            let found = Grubenv::parse(&block(&text));
+            let sector = *block(&text).first_chunk().unwrap();
+            let mut wanted = found.clone();
+            let wanted = wanted.as_mut().ok().map(|found| {
+                found.arm(true);
+                found.to_sector()
+            });
+            assert_eq!(armed(&sector, default), wanted, "{kept}");
+            assert_eq!(armed(&sector, default.other()), None);
+            assert_eq!(wanted.and_then(|sector| armed(&sector, default)), None);
+        }
+    }
+    let sector = Grubenv::new(Slot::A).to_sector();
+    for byte in 0..HEAD.len() + OURS.len() {
+        let mut damaged = sector;
+        damaged[byte] ^= 1;
+        assert_eq!(armed(&damaged, Slot::A), None, "byte {byte}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! GPT: a header in sector 1 and its entries, and both again at the end of the disk
 //! (UEFI specification 2.10, section 5.3).
 
-use super::{Error, Guid, bytes_at, crc32, le32, le64, mbr, put};
+use super::{Error, Guid, ReadAt, bytes_at, crc32, crc32_on, le32, le64, mbr, put};
 use alloc::{string::String, vec, vec::Vec};
 
 const MAGIC: &[u8; 8] = b"EFI PART";
@@ -61,6 +61,7 @@ impl Header {
     }
 
     fn fields(sector: &[u8], sector_size: u32) -> Option<Self> {
+        let sector: &[u8; HEADER_SIZE] = sector.first_chunk()?;
         Some(Self {
             sector_size,
             lba: le64(sector, 24)?,
@@ -141,9 +142,57 @@ pub(super) fn put_places(sector: &mut [u8], lba: u64, alternate: u64, entries: u
 /// The header's checksum as it should be; `None` for a size that no header has.
 fn checksum(sector: &[u8]) -> Option<u32> {
     let size = usize::try_from(le32(sector, 12)?).ok().filter(|size| *size >= HEADER_SIZE)?;
-    let mut checked = sector.get(..size)?.to_vec();
-    put(&mut checked, CRC_AT, &[0; 4]);
-    Some(crc32(&checked))
+    let (before, rest) = sector.get(..size)?.split_at_checked(CRC_AT)?;
+    // Its own place counts as zeros.
+    Some(crc32_on(crc32_on(crc32(before), &[0; 4]), rest.get(4..)?))
+}
+
+/// The header that counts: the first one, or that in the last block of the disk where the first one or its entries are not
+/// right. Its block is left in `sector`, whose length is a block's.
+pub fn find(disk: ReadAt<'_>, sector: &mut [u8], last: u64) -> Option<Header> {
+    [1, last].into_iter().find_map(|lba| read(disk, sector, lba))
+}
+
+fn read(disk: ReadAt<'_>, sector: &mut [u8], lba: u64) -> Option<Header> {
+    disk(lba.checked_mul(sector.len() as u64)?, sector)?;
+    let header = Header::parse(sector, lba).ok()?;
+    // Piece by piece: there may be 4 MiB of them.
+    let (mut crc, mut place, mut piece) = (0, header.entries_offset(), [0; 4096]);
+    let mut left = usize::try_from(header.entries_bytes()).ok()?;
+    while left > 0 {
+        let piece = piece.get_mut(..left.min(4096))?;
+        disk(place, piece)?;
+        crc = crc32_on(crc, piece);
+        (place, left) = (place.checked_add(piece.len() as u64)?, left - piece.len());
+    }
+    (crc == header.entries_crc).then_some(header)
+}
+
+/// An entry as it is on the disk.
+pub type RawEntry = [u8; ENTRY_SIZE as usize];
+
+/// The partition of that number; `None` for an unused entry, too.
+pub fn read_entry(disk: ReadAt<'_>, header: &Header, number: u32) -> Option<RawEntry> {
+    let place = number.checked_sub(1).filter(|place| *place < header.entries)?;
+    let place = u64::from(place).checked_mul(header.entry_size.into())?;
+    let mut entry = [0; ENTRY_SIZE as usize];
+    disk(header.entries_offset().checked_add(place)?, &mut entry)?;
+    (!entry.starts_with(&[0; 16])).then_some(entry)
+}
+
+/// The GUID of a partition, the kernel's `PARTUUID=`.
+pub fn guid(entry: &RawEntry) -> Guid {
+    Guid(bytes_at(entry, 16).unwrap_or_default())
+}
+
+/// Whether this is the partition's name, the kernel's `PARTLABEL=`.
+pub fn is_named(entry: &RawEntry, name: &str) -> bool {
+    name.encode_utf16().eq(units(entry))
+}
+
+fn units(entry: &[u8]) -> impl Iterator<Item = u16> {
+    let units = entry.get(56..128).unwrap_or_default().as_chunks().0;
+    units.iter().map(|unit| u16::from_le_bytes(*unit)).take_while(|unit| *unit != 0)
 }
 
 /// A partition.
@@ -172,10 +221,8 @@ impl Entry {
         if type_guid == Guid::NIL {
             return None;
         }
-        let name = bytes.get(56..128)?.as_chunks().0;
-        let units = name.iter().map(|unit| u16::from_le_bytes(*unit)).take_while(|unit| *unit != 0);
         let mut name = String::new();
-        for char in char::decode_utf16(units) {
+        for char in char::decode_utf16(units(bytes.get(..128)?)) {
             name.push(char.unwrap_or(char::REPLACEMENT_CHARACTER));
         }
         Some(Self {
@@ -238,17 +285,14 @@ pub fn parse_entries(header: &Header, bytes: &[u8]) -> Result<Vec<Entry>, Error>
 }
 
 /// Whether these are the bytes of the header's entries.
-///
-/// # Errors
-/// Where bytes are missing or the checksum is wrong.
-pub fn check_entries(header: &Header, bytes: &[u8]) -> Result<(), Error> {
+fn check_entries(header: &Header, bytes: &[u8]) -> Result<(), Error> {
     let length = usize::try_from(header.entries_bytes()).map_err(|_| Error::EntriesShort)?;
     let bytes = bytes.get(..length).ok_or(Error::EntriesShort)?;
     if crc32(bytes) == header.entries_crc { Ok(()) } else { Err(Error::EntriesCrc) }
 }
 
 /// The partition of that number among the header's entries.
-pub fn entry(header: &Header, bytes: &[u8], number: u32) -> Option<Entry> {
+fn entry(header: &Header, bytes: &[u8], number: u32) -> Option<Entry> {
     let place = number.checked_sub(1).filter(|place| *place < header.entries)?;
     let start = usize::try_from(place.checked_mul(header.entry_size)?).ok()?;
     Entry::parse(bytes.get(start..)?, number)

@@ -8,8 +8,7 @@
 //! written the second one is right. Linux looks for the second one only with `gpt` on its command line
 //! (`block/partitions/efi.c`). The place where a partition begins never changes.
 
-use super::{crc32, gpt, le64, mbr, put};
-use alloc::vec::Vec;
+use super::{ReadAt, crc32, gpt, le64, mbr, put};
 use core::fmt;
 
 const MIB: u64 = 1 << 20;
@@ -20,8 +19,10 @@ pub const WORTH: u64 = 8 * MIB;
 const ENTRIES: u32 = 128;
 const ENTRY: usize = 128;
 const TABLE: usize = 128 * ENTRY;
-/// The longest write in bytes: a header of the largest logical block, and the entries.
-pub const LONGEST: usize = 4096 + TABLE;
+/// The largest logical block.
+const BLOCK: usize = 4096;
+/// The longest write in bytes: a header and the entries.
+pub const LONGEST: usize = BLOCK + TABLE;
 
 /// What the table is read from.
 #[derive(Clone, Copy)]
@@ -31,8 +32,8 @@ pub struct Disk<'a> {
     pub block: u32,
     /// Length of the disk in bytes.
     pub bytes: u64,
-    /// So many bytes at an offset, or nothing.
-    pub read: &'a dyn Fn(u64, usize) -> Option<Vec<u8>>,
+    /// Its bytes.
+    pub read: ReadAt<'a>,
 }
 
 impl fmt::Debug for Disk<'_> {
@@ -41,13 +42,30 @@ impl fmt::Debug for Disk<'_> {
     }
 }
 
+/// Where the tables are put together.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// Sector 0.
+    first: [u8; BLOCK],
+    /// The first table as it is to be, header and entries; the second one, entries and header; that as it is.
+    tables: [[u8; LONGEST]; 3],
+}
+
+impl Room {
+    /// Nothing yet.
+    pub const EMPTY: Self = Self { first: [0; BLOCK], tables: [[0; LONGEST]; 3] };
+}
+
+/// Offset on the disk and content, whole logical blocks; none where that is empty.
+pub type Write<'a> = (u64, &'a [u8]);
+
 /// What makes the partition longer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
     /// The partition's new length in bytes.
     pub length: u64,
-    /// Offset on the disk and content, whole logical blocks. Each is to be on the disk before the next begins.
-    pub writes: Vec<(u64, Vec<u8>)>,
+    /// Each is to be on the disk before the next begins.
+    pub writes: [Write<'a>; 3],
 }
 
 /// Why a partition cannot grow.
@@ -97,7 +115,12 @@ impl core::error::Error for Refusal {}
 ///
 /// # Errors
 /// See [`Refusal`].
-pub fn plan(disk: &Disk<'_>, number: u32, start: u64) -> Result<Option<Plan>, Refusal> {
+pub fn plan<'a>(
+    disk: &Disk<'_>,
+    number: u32,
+    start: u64,
+    room: &'a mut Room,
+) -> Result<Option<Plan<'a>>, Refusal> {
     let block = u64::from(disk.block);
     if !(512..=4096).contains(&block) || !block.is_power_of_two() {
         return Err(Refusal::Unreadable);
@@ -111,11 +134,17 @@ pub fn plan(disk: &Disk<'_>, number: u32, start: u64) -> Result<Option<Plan>, Re
         block: usize::try_from(block).unwrap_or(0),
         disk,
     };
-    let first = wanted.read(0, wanted.block).ok_or(Refusal::Unreadable)?;
-    let (end, writes) =
-        if mbr::is_protective(&first) { wanted.gpt(first)? } else { wanted.mbr(first)? };
-    let length = end.saturating_sub(wanted.start).saturating_mul(block);
-    Ok((!writes.is_empty()).then_some(Plan { length, writes }))
+    let first = room.first.get_mut(..wanted.block).ok_or(Refusal::Unreadable)?;
+    (disk.read)(0, first).ok_or(Refusal::Unreadable)?;
+    let grown = if mbr::is_protective(first) {
+        wanted.gpt(first, &mut room.tables)?
+    } else {
+        wanted.mbr(first)?
+    };
+    Ok(grown.map(|(end, writes)| {
+        let length = end.saturating_sub(wanted.start).saturating_mul(block);
+        Plan { length, writes }
+    }))
 }
 
 /// Places and lengths in logical blocks.
@@ -141,12 +170,13 @@ struct Found {
     other: Option<u64>,
 }
 
-/// The block after the partition's last one, and the writes.
-type Grown = (u64, Vec<(u64, Vec<u8>)>);
+/// The block after the partition's last one, and the writes; `None` where there is nothing to do.
+type Grown<'a> = Option<(u64, [Write<'a>; 3])>;
 
 impl Wanted<'_> {
-    fn read(&self, lba: u64, length: usize) -> Option<Vec<u8>> {
-        (self.disk.read)(lba.saturating_mul(self.disk.block.into()), length)
+    /// Where the block is on the disk, in bytes.
+    fn offset(&self, lba: u64) -> u64 {
+        lba.saturating_mul(self.disk.block.into())
     }
 
     // Out of line: it is called for every entry of either table.
@@ -170,44 +200,70 @@ impl Wanted<'_> {
         }
     }
 
-    fn mbr(&self, mut first: Vec<u8>) -> Result<Grown, Refusal> {
+    fn mbr<'a>(&self, first: &'a mut [u8]) -> Result<Grown<'a>, Refusal> {
         let mut found = Found::default();
-        for (number, entry) in (1..).zip(mbr::parse(&first).ok_or(Refusal::Damaged)?) {
+        for (number, entry) in (1..).zip(mbr::parse(first).ok_or(Refusal::Damaged)?) {
             let start = u64::from(entry.start);
             self.look(&mut found, number, start, start + u64::from(entry.sectors));
         }
         // 32 bits number no more blocks: 2 TiB.
         let end = self.end.min(1 << 32);
-        let mut writes = Vec::new();
-        if self.gains(&found, end)?.0 {
-            let sectors = u32::try_from(end - self.start).unwrap_or(u32::MAX);
-            mbr::put_sectors(&mut first, self.number, sectors);
-            writes.push((0, first));
+        if !self.gains(&found, end)?.0 {
+            return Ok(None);
         }
-        Ok((end, writes))
+        let sectors = u32::try_from(end - self.start).unwrap_or(u32::MAX);
+        mbr::put_sectors(first, self.number, sectors);
+        Ok(Some((end, [(0, first), (0, &[]), (0, &[])])))
     }
 
-    /// The table whose header is in block `lba`, as Linux takes it: sector and entries, and where those lie; block 0 where
-    /// they are others than every tool makes.
-    fn table(&self, lba: u64) -> Option<(Vec<u8>, Vec<u8>, u64)> {
-        let sector = self.read(lba, self.block)?;
-        let header = gpt::Header::parse(&sector, lba).ok()?;
-        let length = usize::try_from(header.entries_bytes()).ok()?;
-        let entries = self.read(header.entries_lba, length)?;
-        gpt::check_entries(&header, &entries).ok()?;
-        let usual = (header.entries, header.entry_size) == (ENTRIES, 128);
-        Some((sector, entries, if usual { header.entries_lba } else { 0 }))
-    }
-
-    fn gpt(&self, mut first: Vec<u8>) -> Result<Grown, Refusal> {
+    // Out of line, as the next: a frame of 80 KiB makes longer code of what else is in it.
+    #[inline(never)]
+    fn gpt<'a>(
+        &self,
+        first: &'a mut [u8],
+        tables: &'a mut [[u8; LONGEST]; 3],
+    ) -> Result<Grown<'a>, Refusal> {
+        let [table, second, found] = tables;
+        let length = self.block + TABLE;
+        let damaged = Refusal::Damaged;
+        let table = table.get_mut(..length).ok_or(damaged)?;
+        let (sector, entries) = table.split_at_mut_checked(self.block).ok_or(damaged)?;
         let second_at = self.last.saturating_sub((TABLE / self.block.max(1)) as u64);
-        let table = self.table(1);
-        let whole = table.is_some();
-        let table = table.or_else(|| self.table(self.last)).ok_or(Refusal::Damaged)?;
-        let (mut sector, mut entries, entries_lba) = table;
-        if entries_lba != if whole { 2 } else { second_at } {
+        let header = gpt::find(self.disk.read, sector, self.last).ok_or(damaged)?;
+        let whole = header.lba == 1;
+        let usual = (ENTRIES, 128, if whole { 2 } else { second_at });
+        if (header.entries, header.entry_size, header.entries_lba) != usual {
             return Err(Refusal::Unusual);
         }
+        (self.disk.read)(header.entries_offset(), entries).ok_or(damaged)?;
+        let mut end = self.end;
+        let gains = self.gains(&self.found(entries), if whole { end } else { 0 })?;
+        if whole {
+            if !gains.0 {
+                return Ok(None);
+            }
+            let place = usize::try_from(self.number).unwrap_or(1).saturating_sub(1) * ENTRY;
+            put(entries, place + 40, &(end - 1).to_le_bytes());
+            put(sector, 48, &(second_at - 1).to_le_bytes());
+        } else {
+            // The second table is the only right one: it stays as it is.
+            end = gains.1;
+        }
+        let crc = crc32(entries);
+        let second = second.get_mut(..length).ok_or(damaged)?;
+        gpt::put_places(sector, self.last, 1, second_at, crc);
+        put(second, 0, entries);
+        put(second, TABLE, sector);
+        let found = found.get_mut(..length).ok_or(damaged)?;
+        let second_at = self.offset(second_at);
+        let is_there = (self.disk.read)(second_at, found).is_some() && found == second;
+        let second: &[u8] = if whole && !is_there { second } else { &[] };
+        gpt::put_places(sector, 1, self.last, 2, crc);
+        mbr::protect(first, self.last);
+        Ok(Some((end, [(second_at, second), (0, first), (self.offset(1), table)])))
+    }
+
+    fn found(&self, entries: &[u8]) -> Found {
         let mut found = Found::default();
         for (number, entry) in (1..).zip(entries.as_chunks::<ENTRY>().0) {
             let lba = |at| le64(entry, at).unwrap_or_default();
@@ -215,31 +271,6 @@ impl Wanted<'_> {
                 self.look(&mut found, number, lba(32), lba(40).saturating_add(1));
             }
         }
-        let mut end = self.end;
-        if whole {
-            if !self.gains(&found, end)?.0 {
-                return Ok((end, Vec::new()));
-            }
-            let place = usize::try_from(self.number).unwrap_or(1).saturating_sub(1) * ENTRY;
-            put(&mut entries, place + 40, &(end - 1).to_le_bytes());
-            put(&mut sector, 48, &(second_at - 1).to_le_bytes());
-        } else {
-            // The second table is the only right one: it stays as it is.
-            end = self.gains(&found, 0)?.1;
-        }
-        let mut writes = Vec::new();
-        let crc = crc32(&entries);
-        let mut second = entries.clone();
-        gpt::put_places(&mut sector, self.last, 1, second_at, crc);
-        second.extend_from_slice(&sector);
-        if whole && self.read(second_at, second.len()).as_ref() != Some(&second) {
-            writes.push((second_at * u64::from(self.disk.block), second));
-        }
-        gpt::put_places(&mut sector, 1, self.last, 2, crc);
-        mbr::protect(&mut first, self.last);
-        writes.push((0, first));
-        sector.append(&mut entries);
-        writes.push((self.disk.block.into(), sector));
-        Ok((end, writes))
+        found
     }
 }

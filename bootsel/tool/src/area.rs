@@ -222,18 +222,32 @@ impl Area {
         name: &str,
         most: u32,
     ) -> Result<Option<Vec<u8>>> {
-        let Some(file) = self.find(volume, name)? else { return Ok(None) };
-        if file.bytes > most {
-            return Err(Error::Failed(format!("{name} has {} bytes", file.bytes)));
+        match self.beginning(volume, name, most)? {
+            Some((bytes, _)) if bytes > most => {
+                Err(Error::Failed(format!("{name} has {bytes} bytes")))
+            }
+            found => Ok(found.map(|(_, content)| content)),
         }
+    }
+
+    /// Its length and its content up to `most` bytes.
+    pub(crate) fn beginning(
+        &self,
+        volume: &fat::Volume,
+        name: &str,
+        most: u32,
+    ) -> Result<Option<(u32, Vec<u8>)>> {
+        let Some(file) = self.find(volume, name)? else { return Ok(None) };
         let read = &mut |at: u64, block: &mut [u8; fat::BLOCK]| self.read(at, block);
-        let mut content = Vec::new();
+        let (mut content, mut left) = (Vec::new(), u64::from(most));
         for extent in volume.extents(&file, read).map_err(failed(name))? {
-            let mut part = vec![0; usize::try_from(extent.bytes).unwrap_or_default()];
+            let bytes = extent.bytes.min(left);
+            left -= bytes;
+            let mut part = vec![0; usize::try_from(bytes).unwrap_or_default()];
             self.read(extent.at, &mut part)?;
             content.append(&mut part);
         }
-        Ok(Some(content))
+        Ok(Some((file.bytes, content)))
     }
 
     /// Where in the partition the one sector of a file lies that has exactly so many bytes.

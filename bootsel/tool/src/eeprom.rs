@@ -110,7 +110,7 @@ fn finished(decision: Decision) -> Result<()> {
 }
 
 fn boot(root: &Root, disk: &Disk) -> Result<ExitCode> {
-    let look = Look::new(root, disk);
+    let look = Look::at_boot(root, disk);
     let Some(chip) = look.chip() else { return Ok(ExitCode::SUCCESS) };
     // somebody asked for it in this very boot
     if let Decision::Staged(_) = look.decide(Want::Shipped) {

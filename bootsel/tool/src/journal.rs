@@ -28,7 +28,7 @@ impl Journal {
     }
 
     pub(crate) fn records(&self) -> Vec<Record<&str>> {
-        log::parse(&self.bytes)
+        log::parse(&self.bytes).to_vec()
     }
 
     /// Whether records can be written, as far as its length says.

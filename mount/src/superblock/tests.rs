@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use std::vec;
+use std::vec::Vec;
 
 use super::*;
 
@@ -21,8 +22,8 @@ fn device(fields: &[(usize, &[u8])]) -> Vec<u8> {
 #[track_caller]
 fn check(fields: &[(usize, &[u8])], kind: Kind, uuid: Option<&str>, label: Option<&str>) {
     let found = identify(&device(fields)).expect("no superblock found");
-    let expected = (kind, uuid.map(String::from), label.map(String::from), false);
-    assert_eq!((found.kind, found.uuid, found.label, found.errors), expected);
+    let expected = (kind, uuid.unwrap_or_default(), label.unwrap_or_default(), false);
+    assert_eq!((found.kind, &*found.uuid, &*found.label, found.errors), expected);
 }
 
 #[test]

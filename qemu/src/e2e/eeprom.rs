@@ -3,6 +3,7 @@
 //! configuration, and where that does not work it is left alone after the second attempt. The stand-in plays the chip's
 //! ROM and recovery.bin over an EEPROM in a file.
 
+mod arm32;
 mod cuts;
 
 use std::path::Path;
@@ -19,8 +20,9 @@ use super::life::{BOOTSEL, Device, Start};
 use crate::image;
 use crate::standin::{Bootloader, Cause, Eeprom, Recovery};
 
-/// Built on 2023-07-22, before what is wanted, and on 2026-05-17.
+/// Built before what is wanted of a Pi 5, on 2023-07-22, and of a Pi 4, on 2022-04-15; and on 2026-05-17.
 const OLD: u32 = 1_690_000_000;
+const OLD_PI4: u32 = 1_650_000_000;
 const NEW: u32 = 1_779_045_198;
 /// What its owner wrote.
 const BOOTCONF: &str = "[all]\nBOOT_UART=1\nBOOT_ORDER=0xf461\nPSU_MAX_CURRENT=5000\n# mine\n";
@@ -38,6 +40,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let case = |name, custom| Case { base: Base::Life, custom: Some(custom), ..Case::new(name) };
     vec![
         case("eeprom-update", updated),
+        Case { base: Base::Own, ..case("eeprom-update-32bit", arm32::updated) },
         case("eeprom-not-run", |fixture, directory| {
             given_up(fixture, directory, Recovery::IsNotRun)
         }),
@@ -58,10 +61,20 @@ fn device(fixture: &Fixture, directory: &Path, bootconf: &str) -> Result<Device>
 }
 
 fn with_bootloader(device: &mut Device, bootconf: &str) -> Result<()> {
-    let release = Release::new(rpieeprom::Chip::Bcm2712, OLD);
+    let release = match chip(device) {
+        Chip::Bcm2711 => Release::new(rpieeprom::Chip::Bcm2711, OLD_PI4),
+        Chip::Bcm2712 => Release::new(rpieeprom::Chip::Bcm2712, OLD),
+    };
     let release = Release { bootconf: bootconf.to_owned(), ..release };
     device.standin.eeprom = Some(Eeprom::new(&device.standin.directory, &release)?);
     Ok(())
+}
+
+fn chip(device: &Device) -> Chip {
+    match device.standin.board.chip {
+        rpifw::Chip::Bcm2711 => Chip::Bcm2711,
+        _ => Chip::Bcm2712,
+    }
 }
 
 fn bootloader(device: &Device) -> Result<Bootloader> {
@@ -75,8 +88,12 @@ fn looks() -> String {
 
 /// The update is staged before the root is entered, and the machine restarted.
 fn is_staged(start: &Start, attempt: u32) -> Result<()> {
+    is_staged_from(OLD, start, attempt)
+}
+
+fn is_staged_from(old: u32, start: &Start, attempt: u32) -> Result<()> {
     let seen = start.seen();
-    seen.says(&format!("from {OLD} to {NEW}, attempt {attempt}"))?;
+    seen.says(&format!("from {old} to {NEW}, attempt {attempt}"))?;
     seen.says("reboot: Restarting system\n")?;
     seen.ended_by("guest-reset")?;
     ensure!(!seen.watchdog_fired(), "the watchdog was faster");
@@ -86,6 +103,10 @@ fn is_staged(start: &Start, attempt: u32) -> Result<()> {
 
 /// The root was entered in the default slot; what the tool says of the EEPROM.
 fn is_left_alone(start: &Start, decision: &str) -> Result<Value> {
+    is_left_alone_on(Chip::Bcm2712, start, decision)
+}
+
+fn is_left_alone_on(chip: Chip, start: &Start, decision: &str) -> Result<Value> {
     let seen = start.seen();
     seen.ended_by("guest-shutdown")?;
     ensure!(!seen.watchdog_fired(), "the watchdog fired");
@@ -97,10 +118,9 @@ fn is_left_alone(start: &Start, decision: &str) -> Result<Value> {
     is("decision", decision.into())?;
     is("files", "at-rest".into())?;
     is("bootconf", "nvmem".into())?;
-    ensure!(told.pointer("/board/chip") == Some(&2712.into()), "{told}");
+    ensure!(told.pointer("/board/chip") == Some(&chip.number().into()), "{told}");
     ensure!(told.pointer("/shipped/timestamp") == Some(&NEW.into()), "{told}");
-    let least = Chip::Bcm2712.least();
-    ensure!(told.pointer("/minimum/timestamp") == Some(&least.into()), "{told}");
+    ensure!(told.pointer("/minimum/timestamp") == Some(&chip.least().into()), "{told}");
     let status = start.status(0)?;
     ensure!(status.get("eeprom").is_some_and(Value::is_object), "{status}");
     Ok(told)
@@ -131,7 +151,8 @@ fn updated(fixture: &Fixture, directory: &Path) -> Result<String> {
 
 /// The bootloader is the new one with its owner's configuration, and the next boots have nothing to do.
 fn is_new(device: &mut Device) -> Result<()> {
-    device.boot(&looks(), |start| runs(&is_left_alone(start, "current")?, NEW))?;
+    let chip = chip(device);
+    device.boot(&looks(), |start| runs(&is_left_alone_on(chip, start, "current")?, NEW))?;
     let Bootloader { built, updated, bootconf } = bootloader(device)?;
     ensure!(built == NEW, "built {built}");
     ensure!(bootconf == BOOTCONF.as_bytes(), "{}", String::from_utf8_lossy(&bootconf));
@@ -141,7 +162,7 @@ fn is_new(device: &mut Device) -> Result<()> {
     let before = image::content(&device.standin.card(), 1)?;
     device.boot(&looks(), |start| {
         start.seen().silent("pivot: eeprom")?;
-        runs(&is_left_alone(start, "current")?, NEW)
+        runs(&is_left_alone_on(chip, start, "current")?, NEW)
     })?;
     ensure!(before == image::content(&device.standin.card(), 1)?, "partition 1 was written to");
     Ok(())

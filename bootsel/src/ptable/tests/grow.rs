@@ -2,9 +2,9 @@
 
 //! What is written when the last partition grows, and every state that a cut of power can leave.
 
-use super::sparse::{MIB, START, Sparse, on_gpt, on_mbr};
+use super::sparse::{MIB, Plan, START, Sparse, on_gpt, on_mbr};
 use super::{DISK, fat32, four, gpt_entry, guid};
-use crate::ptable::grow::{Plan, Refusal};
+use crate::ptable::grow::Refusal;
 use crate::ptable::{gpt, mbr};
 use proptest::prelude::{prop_assert, prop_assert_eq, prop_assume, proptest};
 use std::{vec, vec::Vec};

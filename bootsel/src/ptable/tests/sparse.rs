@@ -3,7 +3,7 @@
 //! Disks larger than memory, with a table of four partitions, for the tests of growing.
 
 use super::{DISK, fat32, four, guid};
-use crate::ptable::grow::{Disk, Plan, Refusal, plan};
+use crate::ptable::grow::{Disk, Refusal, Room, plan};
 use crate::ptable::{gpt, mbr};
 use std::{vec, vec::Vec};
 
@@ -13,6 +13,13 @@ pub(super) struct Sparse {
     pub(super) block: u32,
     pub(super) bytes: u64,
     pub(super) pieces: Vec<(u64, Vec<u8>)>,
+}
+
+/// A plan that outlives its room.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) length: u64,
+    pub(super) writes: Vec<(u64, Vec<u8>)>,
 }
 
 impl Sparse {
@@ -35,8 +42,17 @@ impl Sparse {
     }
 
     pub(super) fn plan(&self, number: u32, start: u64) -> Result<Option<Plan>, Refusal> {
-        let read = |offset, length| self.read(offset, length);
-        plan(&Disk { block: self.block, bytes: self.bytes, read: &read }, number, start)
+        let read = |offset, buffer: &mut [u8]| {
+            self.read(offset, buffer.len()).map(|bytes| buffer.copy_from_slice(&bytes))
+        };
+        let disk = Disk { block: self.block, bytes: self.bytes, read: &read };
+        let mut room = Room::EMPTY;
+        let plan = plan(&disk, number, start, &mut room)?.map(|plan| {
+            let writes = plan.writes.iter().filter(|(_, bytes)| !bytes.is_empty());
+            let writes = writes.map(|(at, bytes)| (*at, bytes.to_vec())).collect();
+            Plan { length: plan.length, writes }
+        });
+        Ok(plan)
     }
 
     /// Partition 4's first and last block as Linux sees them: the second table where the first is damaged.

@@ -67,6 +67,11 @@ impl Files {
         self.area.content(&self.volume, name, most)
     }
 
+    /// The length of a file and its first bytes.
+    pub(super) fn beginning(&self, name: &str, most: u32) -> Result<Option<(u32, Vec<u8>)>> {
+        self.area.beginning(&self.volume, name, most)
+    }
+
     /// Gives a file another content of the same length. What is on the disk when this returns was read back.
     pub(super) fn overwrite(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let most = u32::try_from(bytes.len()).unwrap_or(u32::MAX);

@@ -9,7 +9,7 @@ use bootsel::board::Board;
 use bootsel::eeprom::Chip;
 use bootsel::eeprom::attempts::{Attempts, LIMIT};
 use bootsel::eeprom::decide::{Decision, Facts, Medium, Shipped, Want, decide};
-use bootsel::eeprom::image::Image;
+use bootsel::eeprom::image::{Image, TEXTS, version};
 use bootsel::eeprom::stage::{self, State, shipped};
 use bootsel::eeprom::version::{Running, Version};
 use uapi::vcio;
@@ -30,6 +30,14 @@ const CONFIG: u32 = 64 << 10;
 /// `boot-mode` of an SD card or eMMC. (Raspberry Pi documentation, `configuration/device-tree.adoc`: the numbers are those
 /// of BOOT_ORDER)
 const SD: u32 = 1;
+
+/// How much of the shipped image is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// Where its version is: a sixteenth of a Pi 5's. That the rest is whole is looked at before it is staged.
+    Version,
+    Whole,
+}
 
 /// Everything that was found out.
 #[derive(Debug)]
@@ -59,7 +67,17 @@ pub(crate) struct Look {
 }
 
 impl Look {
+    /// For whoever shows it.
     pub(crate) fn new(root: &Root, disk: &Disk) -> Self {
+        Self::to(Depth::Whole, root, disk)
+    }
+
+    /// For a boot, where nothing is done most often.
+    pub(super) fn at_boot(root: &Root, disk: &Disk) -> Self {
+        Self::to(Depth::Version, root, disk)
+    }
+
+    fn to(depth: Depth, root: &Root, disk: &Disk) -> Self {
         let boot = ThisBoot::on(root, Some(disk));
         let vcio = File::open(root.path("dev/vcio")).ok();
         let code = root.tree_number("system/linux,revision");
@@ -89,14 +107,14 @@ impl Look {
             boot,
         };
         if let Some(chip) = look.chip()
-            && let Err(why) = look.read_partition(chip)
+            && let Err(why) = look.read_partition(chip, depth)
         {
             look.problem = Some(why.to_string());
         }
         look
     }
 
-    fn read_partition(&mut self, chip: Chip) -> Result<(), Error> {
+    fn read_partition(&mut self, chip: Chip, depth: Depth) -> Result<(), Error> {
         let files = Files::read(&self.partition);
         let files = files.inspect_err(|_| self.files = Err(stage::Error::Mixed))?;
         let Some(files) = files else { return Ok(()) };
@@ -105,13 +123,7 @@ impl Look {
         self.is_protected = files
             .content("config.txt", CONFIG)?
             .is_some_and(|config| sets_protection(&String::from_utf8_lossy(&config)));
-        let name = shipped(chip);
-        if let Some(bytes) = files.content(name, chip.image_bytes())? {
-            let image = Image::parse(&bytes).ok().filter(|image| image.chip == chip);
-            let image = image.ok_or_else(|| Error::Failed(format!("{name} is damaged")))?;
-            let Image { build_timestamp: version, manufacture, .. } = image;
-            self.shipped = Some(Shipped { version, manufacture });
-        }
+        self.shipped = shipped_version(&files, chip, depth)?;
         Ok(())
     }
 
@@ -169,6 +181,25 @@ impl Look {
             _ => self.decide(Want::Least(least)),
         }
     }
+}
+
+fn shipped_version(files: &Files, chip: Chip, depth: Depth) -> Result<Option<Shipped>, Error> {
+    let name = shipped(chip);
+    let most = match depth {
+        Depth::Version => u32::try_from(TEXTS).unwrap_or(u32::MAX),
+        Depth::Whole => chip.image_bytes(),
+    };
+    let Some((length, bytes)) = files.beginning(name, most)? else { return Ok(None) };
+    let version = match depth {
+        Depth::Version => version(&bytes).ok(),
+        Depth::Whole => {
+            Image::parse(&bytes).ok().map(|image| (image.build_timestamp, image.manufacture))
+        }
+    };
+    let version = version.filter(|_| length == chip.image_bytes());
+    let version = version.ok_or_else(|| Error::Failed(format!("{name} is damaged")))?;
+    let (version, manufacture) = version;
+    Ok(Some(Shipped { version, manufacture }))
 }
 
 /// Which bootloader runs, and the time of its update: the later of two that disagree.

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use bootsel::date::date;
 use bootsel::eeprom::attempts::LIMIT;
 use bootsel::eeprom::bootconf::is_frozen;
 use bootsel::eeprom::decide::{Decision, Medium, Want};
@@ -11,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::look::Look;
 use crate::error::Result;
-use crate::machine::date;
 use crate::report::print;
 
 /// `bootsel eeprom`

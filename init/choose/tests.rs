@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 use super::{Candidate, Choice, Facts, State, revision};
-use crate::Slot;
-use std::{borrow::ToOwned, slice::from_ref, string::String, vec, vec::Vec};
+use bootsel::Slot;
+use mount::text;
+use std::{slice::from_ref, vec, vec::Vec};
 
 fn broken(root_usable: bool) -> State {
-    State::Broken { reason: "root.squashfs is cut off".to_owned(), root_usable }
+    State::Broken { reason: "root.squashfs is cut off", root_usable }
 }
 
-fn candidate(id: &str, version: u64, state: State) -> Candidate {
-    Candidate { id: id.parse().unwrap(), version, state }
+fn candidate(id: &'static str, version: u64, state: State) -> Candidate {
+    Candidate { id, version, was_tried: false, state }
 }
 
 fn decide(
@@ -18,7 +19,7 @@ fn decide(
     slot: Option<Slot>,
     fallback_used: bool,
 ) -> Choice {
-    let wanted = &"5".parse().unwrap();
+    let wanted = "5";
     revision(&Facts { wanted, candidates, release: "6.12.1", trial, slot, fallback_used })
 }
 
@@ -28,26 +29,26 @@ fn check(candidates: &[Candidate], expected: Choice) {
     assert_eq!(decide(candidates, false, Some(Slot::A), false), expected);
 }
 
-fn boot(id: &str, degraded: Option<&str>) -> Choice {
-    Choice::Boot { id: id.parse().unwrap(), degraded: degraded.map(String::from) }
+fn boot(id: &'static str, degraded: Option<&'static str>) -> Choice {
+    Choice::Boot { id, degraded }
 }
 
-fn fail(reason: &str) -> Choice {
-    Choice::Fail { reason: reason.to_owned() }
+fn fail(reason: &'static str) -> Choice {
+    Choice::Fail { reason }
 }
 
-fn other_slot(slot: Slot, reason: &str) -> Choice {
-    Choice::OtherSlot { slot, reason: reason.to_owned() }
+fn other_slot(slot: Slot, reason: &'static str) -> Choice {
+    Choice::OtherSlot { slot, reason }
 }
 
-fn rescue(reason: &str) -> Choice {
-    Choice::Rescue { reason: reason.to_owned() }
+fn rescue(reason: &'static str) -> Choice {
+    Choice::Rescue { reason }
 }
 
 #[test]
 fn committed_and_complete() {
     let other = candidate("9", 9, State::Complete);
-    check(&[other.clone(), candidate("5", 5, State::Complete)], boot("5", None));
+    check(&[other, candidate("5", 5, State::Complete)], boot("5", None));
     check(&[candidate("5", 0, State::Complete)], boot("5", None));
 }
 
@@ -61,19 +62,19 @@ fn committed_without_modules_boots_on() {
 
 #[test]
 fn committed_and_broken_takes_another_revision() {
-    let instead = |id: &str, why: &str| {
-        boot(id, Some(&std::format!("revision 5: {why}; revision {id} instead")))
+    let instead = |id: &'static str, why: &str| {
+        boot(id, Some(text!("revision 5: {}; revision {} instead", why, id)))
     };
     let four = candidate("4", 4, State::Complete);
     let (cut, gone) = ("root.squashfs is cut off", "not there");
     check(from_ref(&four), instead("4", gone));
-    check(&[candidate("5", 5, broken(false)), four.clone()], instead("4", cut));
-    check(&[candidate("5", 5, broken(true)), four.clone()], instead("4", cut));
+    check(&[candidate("5", 5, broken(false)), four], instead("4", cut));
+    check(&[candidate("5", 5, broken(true)), four], instead("4", cut));
     // The highest version, not the first; then the id.
     let three = candidate("3", 6, State::Complete);
-    check(&[four.clone(), three.clone(), candidate("2", 5, State::Complete)], instead("3", gone));
-    check(&[candidate("b", 4, State::Complete), four.clone()], instead("b", gone));
-    check(&[four.clone(), candidate("b", 4, State::Complete)], instead("b", gone));
+    check(&[four, three, candidate("2", 5, State::Complete)], instead("3", gone));
+    check(&[candidate("b", 4, State::Complete), four], instead("b", gone));
+    check(&[four, candidate("b", 4, State::Complete)], instead("b", gone));
     // Without this kernel's modules, or broken, it is none.
     let no_modules = candidate("9", 9, State::NoModulesImage);
     check(&[no_modules, candidate("8", 8, broken(true)), four], instead("4", gone));
@@ -106,7 +107,7 @@ fn committed_and_nothing_complete() {
 fn trial() {
     let four = candidate("4", 4, State::Complete);
     let check = |state: Option<State>, expected: Choice| {
-        let mut candidates = vec![four.clone()];
+        let mut candidates = vec![four];
         candidates.extend(state.map(|state| candidate("5", 5, state)));
         for slot in [None, Some(Slot::A), Some(Slot::B)] {
             for used in [false, true] {
@@ -130,12 +131,11 @@ fn invariants() {
             .chain([Some(broken(false))])
     };
     let mut seen = 0;
-    for (wanted, first) in states().flat_map(|wanted| states().map(move |s| (wanted.clone(), s))) {
-        for (second, bits) in states().flat_map(|second| (0..12).map(move |b| (second.clone(), b)))
-        {
+    for (wanted, first) in states().flat_map(|wanted| states().map(move |s| (wanted, s))) {
+        for (second, bits) in states().flat_map(|second| (0..12).map(move |b| (second, b))) {
             let (trial, used) = (bits & 1 != 0, bits & 2 != 0);
             let slot = [None, Some(Slot::A), Some(Slot::B)][bits / 4];
-            let candidates: Vec<Candidate> = [("4", first.clone()), ("5", wanted.clone())]
+            let candidates: Vec<Candidate> = [("4", first), ("5", wanted)]
                 .into_iter()
                 .chain([("6", second)])
                 .filter_map(|(id, state)| Some(candidate(id, 1, state?)))
@@ -155,17 +155,17 @@ fn invariant(
     slot: Option<Slot>,
     used: bool,
 ) {
-    let state = |id: &str| candidates.iter().find(|c| c.id.as_str() == id).map(|c| &c.state);
+    let state = |id: &str| candidates.iter().find(|c| c.id == id).map(|c| &c.state);
     let complete = |id: &str| state(id) == Some(&State::Complete);
     match choice {
-        Choice::Boot { id, degraded: None } => assert!(id.as_str() == "5" && complete("5")),
+        Choice::Boot { id, degraded: None } => assert!(*id == "5" && complete("5")),
         Choice::Boot { id, degraded: Some(_) } => {
             assert!(!trial && !complete("5"));
             let usable = matches!(
                 state("5"),
                 Some(State::NoModulesImage | State::Broken { root_usable: true, .. })
             );
-            assert!(if id.as_str() == "5" { usable } else { complete(id.as_str()) });
+            assert!(if *id == "5" { usable } else { complete(id) });
         }
         Choice::OtherSlot { slot: to, .. } => {
             assert!(!trial && !used && Some(to.other()) == slot);
