@@ -8,6 +8,7 @@
 
 mod decide;
 pub mod note;
+pub mod shipped;
 
 use core::fmt;
 use core::str::FromStr;

@@ -3,16 +3,18 @@
 //! What was written to a boot partition last: `/pivot/state/emmc` on DATA, one line.
 //!
 //! ```text
-//! partition=boot1 bytes=1048576 sha256=3d1f...
+//! partition=boot1 bytes=1048576 sha256=3d1f... slot=b revision=12
 //! ```
 //!
-//! It says what `switch` has to find there, and decides nothing else: which partition is active the eMMC says, and what a
-//! partition holds is read.
+//! It says what `switch` has to find there, and with whose commit that becomes active, if it waits for one. It decides
+//! nothing else: which partition is active the eMMC says, and what a partition holds is read.
 
 use core::fmt;
 use core::str::FromStr;
 
 use super::Boot;
+use crate::Slot;
+use crate::manifest::RevisionId;
 use crate::text::{hex_digit, pop, split_once};
 
 /// Name of the file.
@@ -63,8 +65,17 @@ impl fmt::Display for Hash {
     }
 }
 
+/// The revision that brought it, and the slot that this was installed to: when that is committed, it becomes active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct With {
+    /// The slot.
+    pub slot: Slot,
+    /// What it holds.
+    pub revision: RevisionId,
+}
+
 /// What was written, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The partition.
     pub partition: Boot,
@@ -72,26 +83,41 @@ pub struct Note {
     pub bytes: u64,
     /// Its hash.
     pub sha256: Hash,
+    /// What it waits for; `None` where somebody wrote it by hand, or where it is done.
+    pub with: Option<With>,
 }
 
 impl Note {
     /// `None` for what is no such line.
     pub fn parse(text: &str) -> Option<Self> {
         let mut rest = text.strip_suffix('\n')?;
-        let mut field = |key| {
-            let (name, value) = split_once(pop(&mut rest, b' ')?, b'=')?;
-            (name == key).then_some(value)
+        let partition = field(&mut rest, "partition")?.parse().ok()?;
+        let bytes = field(&mut rest, "bytes")?.parse().ok().filter(|bytes| *bytes > 0)?;
+        let sha256 = field(&mut rest, "sha256")?.parse().ok()?;
+        let with = match rest {
+            "" => None,
+            _ => Some(With {
+                slot: field(&mut rest, "slot")?.parse().ok()?,
+                revision: field(&mut rest, "revision")?.parse().ok()?,
+            }),
         };
-        let partition = field("partition")?.parse().ok()?;
-        let bytes = field("bytes")?.parse().ok().filter(|bytes| *bytes > 0)?;
-        let sha256 = field("sha256")?.parse().ok()?;
-        rest.is_empty().then_some(Self { partition, bytes, sha256 })
+        rest.is_empty().then_some(Self { partition, bytes, sha256, with })
     }
+}
+
+/// The value of the next word, which has to be this key's.
+fn field<'a>(rest: &mut &'a str, key: &str) -> Option<&'a str> {
+    let (name, value) = split_once(pop(rest, b' ')?, b'=')?;
+    (name == key).then_some(value)
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { partition, bytes, sha256 } = self;
-        writeln!(f, "partition={partition} bytes={bytes} sha256={sha256}")
+        let Self { partition, bytes, sha256, with } = self;
+        write!(f, "partition={partition} bytes={bytes} sha256={sha256}")?;
+        if let Some(With { slot, revision }) = with {
+            write!(f, " slot={slot} revision={revision}")?;
+        }
+        writeln!(f)
     }
 }

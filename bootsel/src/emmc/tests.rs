@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use super::note::{Hash, Note};
+mod model;
+mod shipped;
+
+use super::note::{Hash, Note, With};
 use super::*;
+use crate::Slot;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use std::string::{String, ToString as _};
 use std::vec;
@@ -181,7 +185,17 @@ fn notes() {
         (Boot::Boot1, 1_048_576, line.clone())
     );
     assert_eq!(hash.to_uppercase().parse(), Ok(note.sha256));
+    assert_eq!(note.with, None);
+    let waits = line.replace('\n', " slot=b revision=2026.11-3\n");
+    let note = Note::parse(&waits).unwrap();
+    let with = With { slot: Slot::B, revision: "2026.11-3".parse().unwrap() };
+    assert_eq!((&note.with, note.to_string()), (&Some(with), waits.clone()));
     for wrong in [
+        waits.replace("slot=b", "slot=c"),
+        waits.replace("slot=b ", ""),
+        waits.replace(" revision=2026.11-3", ""),
+        waits.replace("2026.11-3", "../3"),
+        waits.replace('\n', " more=1\n"),
         String::new(),
         line.trim_end().to_string(),
         line.replace("boot1", "boot2"),
@@ -229,9 +243,15 @@ proptest! {
     }
 
     #[test]
-    fn notes_come_back(first: bool, bytes in 1..=u64::MAX, sha256: [u8; 32]) {
+    fn notes_come_back(
+        first: bool,
+        bytes in 1..=u64::MAX,
+        sha256: [u8; 32],
+        revision in proptest::option::of("[A-Za-z0-9][A-Za-z0-9._+-]{0,63}"),
+    ) {
         let partition = if first { Boot::Boot0 } else { Boot::Boot1 };
-        let note = Note { partition, bytes, sha256: Hash(sha256) };
+        let with = revision.map(|id| With { slot: Slot::A, revision: id.parse().unwrap() });
+        let note = Note { partition, bytes, sha256: Hash(sha256), with };
         prop_assert_eq!(Note::parse(&note.to_string()), Some(note));
     }
 }

@@ -6,8 +6,8 @@ use super::{Facts, Loader, ThisBoot};
 use crate::{
     Slot,
     log::{
-        ARMED, CANCELLED, COMMIT, EEPROM, FALLBACK, INSTALL, INSTALLED, PANIC, REPAIR, RETURNED,
-        ROLLBACK, Record, TRIAL, TRIAL_FAILED, WATCHDOG, fallback_used,
+        ARMED, CANCELLED, COMMIT, EEPROM, EMMC, FALLBACK, INSTALL, INSTALLED, PANIC, REPAIR,
+        RETURNED, ROLLBACK, Record, TRIAL, TRIAL_FAILED, WATCHDOG, fallback_used,
     },
 };
 use alloc::{
@@ -136,7 +136,7 @@ fn outcome(facts: &Facts<'_>, slot: Slot, armed: &Record<&str>, later: &[Record<
 /// wrote about a slot says nothing of where it ran.
 fn ran_in(record: &Record<&str>, slot: Slot, armed_in: &str) -> bool {
     let of_tool =
-        [ARMED, CANCELLED, COMMIT, ROLLBACK, REPAIR, INSTALL, INSTALLED, RETURNED, EEPROM];
+        [ARMED, CANCELLED, COMMIT, ROLLBACK, REPAIR, INSTALL, INSTALLED, RETURNED, EEPROM, EMMC];
     record.slot == Some(slot) && record.boot_id != armed_in && !of_tool.contains(&record.event)
 }
 

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::eeprom::Act;
 use crate::emmc;
 use crate::reachable::Peer;
+use crate::timing;
 
 /// Which slot boots: status, trial, commit, rollback, install.
 ///
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     Verify,
     /// Show what init and bootsel recorded, oldest first.
     Log,
+    /// Show how long each stage of this boot took.
+    Timing(timing::Form),
     /// Remove revisions that no slot names.
     Gc,
     /// End a trial that is not committed: log that it failed, and restart. Otherwise do nothing.

@@ -6,20 +6,23 @@
 
 mod card;
 mod content;
+mod shipped;
 mod show;
 mod write;
 
 use std::path::{Path, PathBuf};
 
-use bootsel::emmc::note::{Hash, Note};
+use bootsel::emmc::note::{Hash, Note, With};
 use bootsel::emmc::{Boot, SECTOR};
 use clap::Subcommand;
 
+use crate::disk::Disk;
 use crate::error::{Error, Result, refused};
 use crate::root::Root;
-use crate::{say, this_boot};
+use crate::say;
 use card::Card;
 use content::{Image, Wanted};
+pub(crate) use shipped::{follow, forget, overdue, plan};
 
 /// What to do with the boot partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -53,37 +56,30 @@ pub(crate) enum Act {
     },
 }
 
-/// `bootsel emmc`
-pub(crate) fn emmc(root: &Root, named: Option<&Path>, act: &Act) -> Result<()> {
+/// `bootsel emmc`; `device` is the eMMC that was named, `disk` the disk with the slots.
+pub(crate) fn emmc(
+    root: &Root,
+    device: Option<&Path>,
+    disk: Option<&Path>,
+    act: &Act,
+) -> Result<()> {
+    let disk = Disk::find(root, disk).ok();
     if let Act::Status { json } = act {
-        return show::show(&Card::find(root, named)?, *json);
+        return show::show(&Card::find(root, device)?, disk.as_ref(), *json);
     }
     let _lock = root.lock()?;
-    let card = Card::find(root, named)?;
+    let card = Card::find(root, device)?;
     card.close_what_is_open()?;
+    shipped::refuse_in_trial(root, disk.as_ref())?;
     match act {
         Act::Status { .. } => Ok(()),
-        Act::Write { file } => write(&card, &Image::read(file, card.most()?)?),
+        Act::Write { file } => write_by_hand(&card, &Image::read(file, card.most()?)?),
         Act::Switch { sha256, bytes } => {
-            refuse_in_trial(root)?;
-            switch(&card, &wanted(&card, *sha256, *bytes)?)
+            switch(&card, &wanted(&card, *sha256, *bytes)?)?;
+            shipped::forget_waiting(root).map(drop)
         }
-        Act::Update { file } => {
-            refuse_in_trial(root)?;
-            update(&card, &Image::read(file, card.most()?)?)
-        }
+        Act::Update { file } => update(&card, &Image::read(file, card.most()?)?),
     }
-}
-
-/// A trial is to end with what there was before.
-fn refuse_in_trial(root: &Root) -> Result<()> {
-    if this_boot::tryboot(root) == Some(true) && !this_boot::is_committed(root) {
-        return refused(
-            "this is a trial, and no trial changes the bootloader that both slots need: `bootsel commit` or `bootsel \
-             rollback` first",
-        );
-    }
-    Ok(())
 }
 
 /// What `switch` has to find.
@@ -104,41 +100,57 @@ fn wanted(card: &Card, sha256: Option<Hash>, bytes: Option<u64>) -> Result<Wante
     Ok(Wanted { sha256, bytes })
 }
 
-fn write(card: &Card, image: &Image) -> Result<()> {
-    let to = card.ext_csd()?.may_write(image.bytes(), |boot| card.bytes(boot));
-    let to = to.map_err(|why| card.refusal(why))?;
-    let wanted = image.wanted();
+/// On the disk, read back, and said.
+fn write(card: &Card, to: Boot, image: &Image) -> Result<()> {
     write::write(card, to, image)?;
-    let note = Note { partition: to, bytes: wanted.bytes, sha256: wanted.sha256 };
-    if let Err(why) = content::write_note(&card.root, &note) {
-        say(&format!(
-            "warning: {why}; `bootsel emmc switch` needs --sha256 {} --bytes {}",
-            wanted.sha256, wanted.bytes
-        ));
-    }
-    say(&format!(
-        "{} holds the image now, {} bytes, sha256 {}; it was read back",
-        card.name_of(to),
-        wanted.bytes,
-        wanted.sha256
-    ));
+    let Wanted { bytes, sha256 } = image.wanted();
+    let name = card.name_of(to);
+    say(&format!("{name} holds the image now, {bytes} bytes, sha256 {sha256}; it was read back"));
     Ok(())
 }
 
-fn update(card: &Card, image: &Image) -> Result<()> {
+fn write_by_hand(card: &Card, image: &Image) -> Result<()> {
+    let to = card.ext_csd()?.may_write(image.bytes(), |boot| card.bytes(boot));
+    let partition = to.map_err(|why| card.refusal(why))?;
+    if let Some(With { slot, revision }) = shipped::forget_waiting(&card.root)? {
+        say(&format!(
+            "it takes the place of the bootloader of revision {revision}, which no commit of slot {slot} makes active then"
+        ));
+    }
+    write(card, partition, image)?;
+    let Wanted { bytes, sha256 } = image.wanted();
+    let note = Note { partition, bytes, sha256, with: None };
+    if let Err(why) = content::write_note(&card.root, &note) {
+        say(&format!(
+            "warning: {why}; `bootsel emmc switch` needs --sha256 {sha256} --bytes {bytes}"
+        ));
+    }
+    Ok(())
+}
+
+/// Where an image goes that is to become active; nowhere, where the active partition has it.
+fn target(card: &Card, wanted: &Wanted) -> Result<Option<Boot>> {
     let ext_csd = card.ext_csd()?;
     let active = ext_csd.inactive().map_err(|why| card.refusal(why))?.other();
-    let wanted = image.wanted();
     if wanted.bytes <= card.bytes(active)
         && content::hash(card, active, wanted.bytes)? == wanted.sha256
     {
-        say(&format!("nothing to do: {}, which is active, has this image", card.name_of(active)));
-        return Ok(());
+        say(&format!("{}, which is active, has this bootloader", card.name_of(active)));
+        return Ok(None);
     }
     // before anything is written
-    ext_csd.may_switch().map_err(|why| card.refusal(why))?;
-    write(card, image)?;
-    switch(card, &wanted)
+    let may = ext_csd.may_switch();
+    let may = may.and_then(|_| ext_csd.may_write(wanted.bytes, |boot| card.bytes(boot)));
+    may.map(Some).map_err(|why| card.refusal(why))
+}
+
+fn update(card: &Card, image: &Image) -> Result<()> {
+    if target(card, &image.wanted())?.is_none() {
+        say("nothing to do");
+        return Ok(());
+    }
+    write_by_hand(card, image)?;
+    switch(card, &image.wanted())
 }
 
 /// Both partitions are read from the disk, and the active one may be the one that was meant: then it was done before.

@@ -13,10 +13,11 @@ use bootsel::state::evidence::{Reset, booted_in, findings, panic_line, to_drop};
 use rustix::fs::OFlags;
 use rustix::mount::{MountFlags, mount};
 
+use crate::disk::Disk;
 use crate::error::{Error, Result, failed};
 use crate::root::{Root, names};
 use crate::this_boot::ThisBoot;
-use crate::{machine, say};
+use crate::{emmc, machine, say};
 
 const PSTORE: &str = "sys/fs/pstore";
 /// What is taken: dumps of the kernel's log, consoles, what user space wrote, traces. systemd-pstore has the rest.
@@ -51,6 +52,12 @@ pub(crate) fn collect(root: &Root, named: Option<&Path>) -> Result<()> {
         if let Err(why) = written {
             say(&format!("warning: {why}"));
         }
+    }
+    // a bootloader whose slot was committed right before the power was cut
+    if let Ok(disk) = Disk::find(root, named)
+        && let Err(why) = emmc::follow(root, &disk)
+    {
+        say(&format!("warning: {why}"));
     }
     // a data partition that is full or read-only is no reason to fail: status says that it is
     if let Err(why) = keep(root, &records) {

@@ -15,6 +15,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bootsel::bundle::Member;
+use bootsel::emmc::note::With;
+use bootsel::emmc::shipped;
 use bootsel::manifest::{self, Manifest, RevisionId};
 use bootsel::state::{Act, Command};
 use bootsel::{Slot, log};
@@ -22,9 +24,10 @@ use signed::{Bundle, Head, Keys};
 
 use crate::area::{Area, SECTOR};
 use crate::error::{Error, Result, failed, refused};
+use crate::journal::Journal;
 use crate::slot::look_at;
 use crate::system::System;
-use crate::{preflight, say};
+use crate::{emmc, preflight, say};
 use progress::Progress;
 use revision::Staged;
 
@@ -49,6 +52,8 @@ pub(crate) fn install(mut system: System, options: &Options<'_>) -> Result<()> {
     let signed_bytes = head.manifest.clone();
     let bundle = head.verify(&keys).map_err(unusable)?;
     let id = judge(&system, &bundle.manifest, target, options.allow_downgrade)?;
+    let running = system.slot(target.other()).manifest.as_ref();
+    let bootloader = emmc::plan(&system.root, &system.disk, &bundle.manifest, running)?;
     let key = bundle.key.as_deref().unwrap_or_default();
     say(&format!("revision {id}, signed by {key}, goes to slot {target}"));
     let staged = Staged::plan(&system, &bundle.manifest, &id, target)?;
@@ -58,6 +63,7 @@ pub(crate) fn install(mut system: System, options: &Options<'_>) -> Result<()> {
     let boot_id = system.boot_id.clone();
     system.journal.write(log::INSTALL, target, id.as_str(), &boot_id, "")?;
     area.put(0, &volume::NO_BOOT_SECTOR)?;
+    emmc::forget(&system.root, target)?;
     staged.begin()?;
     let beginning = receive(bundle, &area, target, &staged)?;
     staged.finish(&signed_bytes, &signature)?;
@@ -66,6 +72,12 @@ pub(crate) fn install(mut system: System, options: &Options<'_>) -> Result<()> {
     staged.compare(&signed_bytes, &signature)?;
     let as_it_will_be = system.disk.slot(target).open()?.beginning_with(beginning);
     verify(&system, &as_it_will_be, target, &id, &staged)?;
+    if let Some(bootloader) = bootloader {
+        let with = With { slot: target, revision: id.clone() };
+        bootloader.write(&staged.path(shipped::NAME), with)?;
+        // it has written to the log, too
+        system.journal = Journal::read(&system.root);
+    }
     area.put(0, &beginning)?;
     system.journal.write(log::INSTALLED, target, id.as_str(), &boot_id, "")?;
     say(&format!("slot {target} holds revision {id}; `bootsel try` starts it"));

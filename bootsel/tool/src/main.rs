@@ -24,8 +24,10 @@ mod report;
 mod root;
 mod selector;
 mod slot;
+mod state_file;
 mod system;
 mod this_boot;
+mod timing;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -76,10 +78,13 @@ fn without_eeprom(cli: &Cli, root: &Root, named: Option<&Path>) -> Result<()> {
     // what needs no slots, or must work where they cannot be read
     match &cli.command {
         Command::Log => return report::log(&journal::Journal::read(root)),
+        Command::Timing(form) => return timing::timing(root, *form),
         Command::Deadline => return deadline::deadline(root, named),
         Command::Guard { deadline } => return guard::guard(root, named, *deadline),
         Command::Collect => return evidence::collect(root, named),
-        Command::Emmc { device, command } => return emmc::emmc(root, device.as_deref(), command),
+        Command::Emmc { device, command } => {
+            return emmc::emmc(root, device.as_deref(), named, command);
+        }
         Command::Reachable { timeout, peer } => {
             return reachable::reachable(root, Duration::from_secs(*timeout), peer.as_ref());
         }
@@ -114,6 +119,7 @@ fn on_disk(cli: &Cli, root: &Root, disk: Disk) -> Result<()> {
         Command::Cancel => (state::Command::Cancel, false),
         Command::Repair => (state::Command::Repair, false),
         Command::Log
+        | Command::Timing(_)
         | Command::Deadline
         | Command::Guard { .. }
         | Command::Collect
@@ -139,14 +145,19 @@ fn change(root: &Root, disk: &Disk, command: state::Command, reboot: bool) -> Re
     if plan.contains(&Act::SetFlag) && !reboot {
         system.environment.can_wait()?;
     }
-    if plan.is_empty() {
-        say("nothing to do: it is so already");
-    }
+    let nothing = plan.is_empty();
     for act in plan {
         system.act(act, reboot)?;
     }
+    let mut followed = false;
     if command == state::Command::Commit {
         this_boot::remember_commit(root);
+    }
+    if let state::Command::Commit | state::Command::Repair = command {
+        followed = emmc::follow(root, disk)?;
+    }
+    if nothing && !followed {
+        say("nothing to do: it is so already");
     }
     Ok(())
 }

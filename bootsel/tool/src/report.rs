@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use bootsel::Slot;
+use bootsel::date::date;
 use bootsel::state::{Loader, Outcome, Selector, Status, Way};
 use serde_json::{Value, json};
 
@@ -73,7 +74,7 @@ fn as_json(system: &System, status: &Status, eeprom: &Look) -> Value {
         "tryboot_by": way(&system.environment.way()),
         "firmware": {
             "build_timestamp": firmware::build_timestamp(&system.root),
-            "build_date": firmware::build_timestamp(&system.root).map(machine::date),
+            "build_date": firmware::build_timestamp(&system.root).map(date),
             "version": system.root.text("proc/device-tree/chosen/bootloader/version"),
             "rsts": system.root.tree_number("chosen/bootloader/rsts"),
             "knows_tryboot_a_b": (system.environment.found.loader == Loader::Tryboot)
@@ -182,7 +183,7 @@ fn as_text(system: &System, status: &Status, eeprom: &Look) -> String {
 fn machine_lines(root: &Root) -> String {
     let mut text = String::new();
     if let Some(built) = firmware::build_timestamp(root) {
-        let _ = writeln!(text, "bootloader: built on {}", machine::date(built));
+        let _ = writeln!(text, "bootloader: built on {}", date(built));
     }
     let _ = match machine::watchdog(root) {
         None => writeln!(text, "watchdog: none"),

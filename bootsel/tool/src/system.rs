@@ -10,7 +10,7 @@ use crate::journal::Journal;
 use crate::root::Root;
 use crate::selector::Environment;
 use crate::slot::{Depth, Slotted, look};
-use crate::{firmware, machine, say, this_boot};
+use crate::{emmc, firmware, machine, say, this_boot};
 
 /// Everything that was found out.
 #[derive(Debug)]
@@ -115,6 +115,7 @@ impl System {
             );
         }
         warnings.extend(machine::data(&self.root).and_then(|data| data.problem()));
+        warnings.extend(emmc::overdue(&self.root, &self.disk));
         let runs = machine::report(&self.root).revision;
         let names = self.booted.and_then(|slot| self.slot(slot).revision.as_ref());
         if let (Some(runs), Some(names)) = (runs, names)

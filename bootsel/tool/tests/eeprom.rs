@@ -81,6 +81,25 @@ fn attempts_come_to_their_end() {
     }
 }
 
+/// Where there is nothing to do, as at every boot of a board that was given up, no more of the image is read than its
+/// version is in; before it is staged, all of it.
+#[test]
+fn a_boot_looks_at_the_version_alone() {
+    let mut pi = Pi::with(OLD, |files| {
+        let image = files.image.as_mut().unwrap();
+        let name = image.windows(12).position(|name| name == b"bootconf.txt").unwrap();
+        image[name - 8] ^= 1;
+    });
+    let said = pi.unchanged(&["eeprom", "boot"], 3).err;
+    assert!(said.contains("EEPR2711.IMG: eeprom image: section at "), "{said}");
+    pi.device
+        .put("run/pivot/data/pivot/state/eeprom", format!("version={NEW} attempts=2 boot_id=x\n"));
+    let said = pi.unchanged(&["eeprom", "boot"], 1).err;
+    assert!(said.contains("was tried 2 times"), "{said}");
+    let said = pi.device.done(&["eeprom"]).out;
+    assert!(said.contains("EEPR2711.IMG is damaged"), "{said}");
+}
+
 #[track_caller]
 fn refused(pi: &mut Pi, why: &str) {
     let Outcome { err, .. } = pi.unchanged(&["eeprom", "boot"], 1);

@@ -149,10 +149,15 @@ fn refusals() {
     fs::write(&place, other).unwrap();
     emmc.not_done(switch, 1, "boot1 does not verify");
     fs::write(&place, whole).unwrap();
-    emmc.device.put("proc/device-tree/chosen/bootloader/tryboot", 1_u32.to_be_bytes());
-    emmc.not_done(switch, 1, "this is a trial");
-    emmc.not_done(update, 1, "this is a trial");
-    emmc.device.put("run/pivot/committed", "");
+    emmc.device.done(&["try", "--no-reboot", "--force"]);
+    for command in [write, switch, update] {
+        emmc.not_done(command, 1, "a trial is armed");
+    }
+    emmc.device.boot();
+    for command in [write, switch, update] {
+        emmc.not_done(command, 1, "this is a trial");
+    }
+    emmc.device.done(&["commit"]);
     emmc.done(switch);
 }
 

@@ -12,7 +12,7 @@ mod card;
 mod device;
 mod traced;
 
-use card::{Emmc, image, old};
+use card::{Emmc, Step, image, old};
 
 /// Its header lies behind the first chunk that is compared, and it ends within a sector.
 const HEADER: usize = 33 << 10;
@@ -116,4 +116,96 @@ fn terminated() {
         late += usize::from(is_new(&other));
     }
     assert!(early >= 1 && late >= 8, "{early} {late}");
+}
+
+/// What an eMMC whose power is cut may have: of what was written since the last barrier any sectors, and the register
+/// with or without them.
+struct Cut {
+    boot1: Vec<u8>,
+    switched: bool,
+}
+
+/// One thing that reaches the medium by itself.
+#[derive(Clone)]
+enum Piece {
+    Sector(usize, Vec<u8>),
+    Switch,
+}
+
+impl Cut {
+    fn take(&mut self, piece: &Piece) {
+        match piece {
+            Piece::Sector(at, bytes) => self.boot1[*at..at + bytes.len()].copy_from_slice(bytes),
+            Piece::Switch => self.switched = true,
+        }
+    }
+
+    /// Whole where it is active; where it is not, old, whole, or nothing that an SoC takes for an image.
+    fn is_good(&self) -> bool {
+        let whole = is_new(&self.boot1);
+        let none = self.boot1[HEADER..HEADER + 512] == [0; 512];
+        whole || !self.switched && (none || self.boot1 == old(1))
+    }
+}
+
+/// What was done between two barriers, a list for each.
+fn epochs(steps: &[Step]) -> Vec<Vec<Piece>> {
+    let mut epochs = vec![Vec::new()];
+    for step in steps {
+        let last = epochs.last_mut().unwrap();
+        match step {
+            Step::Write(at, bytes) => {
+                let sectors = bytes.chunks(512).enumerate();
+                last.extend(sectors.map(|(n, part)| Piece::Sector(at + n * 512, part.to_vec())));
+            }
+            Step::Switch => last.push(Piece::Switch),
+            Step::Sync => epochs.push(Vec::new()),
+        }
+    }
+    epochs
+}
+
+/// How many states there are that are not good, of all that were looked at: at any place, each piece alone, all but each,
+/// all up to each, and some by chance.
+fn bad_states(steps: &[Step]) -> (usize, usize) {
+    let (mut done, mut bad, mut all) = (Vec::new(), 0, 0);
+    for epoch in epochs(steps) {
+        let count = epoch.len();
+        let alone = (0..count).map(|n| vec![n]);
+        let but = (0..count).map(|n| (0..count).filter(|other| *other != n).collect());
+        let up_to = (0..=count).map(|n| (0..n).collect());
+        let mut seed = 1_u32;
+        let mut chance = || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            seed >> 31 == 1
+        };
+        let some: Vec<Vec<usize>> =
+            (0..50).map(|_| (0..count).filter(|_| chance()).collect()).collect();
+        for taken in alone.chain(but).chain(up_to).chain(some) {
+            let mut cut = Cut { boot1: old(1), switched: false };
+            done.iter().for_each(|piece| cut.take(piece));
+            taken.iter().for_each(|n| cut.take(&epoch[*n]));
+            (all, bad) = (all + 1, bad + usize::from(!cut.is_good()));
+        }
+        done.extend(epoch);
+    }
+    (bad, all)
+}
+
+/// The power is cut anywhere, and the eMMC had written what it liked of what was under way. Each barrier is needed.
+#[test]
+fn sectors_in_any_order() {
+    let mut emmc = Emmc::new();
+    let file = &emmc.file("new.img", &new());
+    emmc.done(&["update", file]);
+    let steps = emmc.card.steps.clone();
+    let (bad, all) = bad_states(&steps);
+    assert!(bad == 0 && all > 1000, "{bad} of {all}");
+    let barriers: Vec<_> = (0..steps.len()).filter(|n| matches!(steps[*n], Step::Sync)).collect();
+    assert_eq!(barriers.len(), 3);
+    for barrier in barriers {
+        let mut without = steps.clone();
+        without.remove(barrier);
+        assert!(bad_states(&without).0 > 0, "step {barrier} is not needed");
+    }
 }

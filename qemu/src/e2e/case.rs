@@ -41,6 +41,8 @@ pub(crate) enum Base {
     Life,
     /// The same for a computer with UEFI.
     Uefi,
+    /// A small image, and what else it takes, which the case makes itself.
+    Own,
     /// Likewise, with what power cuts are recorded with.
     Cuts(World),
 }

@@ -14,7 +14,7 @@ use crate::run::{self, Typed};
 
 /// Logs in, asks, and powers off. An answer is between words that the console's echo of the question does not show,
 /// because quotes part them there.
-const PERSON: &[Typed] = &[
+pub(super) const PERSON: &[Typed] = &[
     Typed { after: "login: ", text: "root\n" },
     Typed { after: "# ", text: "export SYSTEMD_COLORS=0 SYSTEMD_PAGER=\n" },
     Typed { after: "# ", text: "systemctl is-system-running --wait; echo run''ning\n" },
@@ -57,7 +57,7 @@ fn case(rootfs: Rootfs, name: &str) -> Case {
 }
 
 /// `watchdog` is the state that systemd must leave it in.
-fn check(seen: &Seen<'_>, watchdog: &str) -> Result<()> {
+pub(super) fn check(seen: &Seen<'_>, watchdog: &str) -> Result<()> {
     seen.says("pivot login: ")?;
     seen.ended_by("guest-shutdown")?;
     ensure!(!seen.watchdog_fired(), "the watchdog has fired");

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::case::Base;
 use super::life::{Life, Maker, loaders};
-use super::{Case, cpio, cuts, roots};
+use super::{Case, cpio, cuts, emmc, roots};
 use crate::board::{CONSOLE, Parts};
 use crate::fetch::{self, Store, Wanted};
 use crate::image::{Boot, Config, Image, Output};
@@ -102,6 +102,16 @@ impl Fixture {
         config.build(&self.pivot_image, out, Output::Quiet)
     }
 
+    /// What a board with an eMMC boots.
+    pub(super) fn emmc(&self, out: &Path) -> Result<emmc::Made> {
+        emmc::Made::make(&self.builder().maker(), out)
+    }
+
+    /// For a case that makes its own images.
+    pub(super) fn maker(&self) -> Maker<'_> {
+        self.builder().maker()
+    }
+
     pub(crate) fn virt(&self) -> Result<&Virt> {
         self.virt.as_ref().context("the images for virt are not built")
     }
@@ -161,6 +171,13 @@ struct Builder<'a> {
     pivot_image: &'a Path,
 }
 
+impl<'a> Builder<'a> {
+    fn maker(&self) -> Maker<'a> {
+        let Self { directory, init, pivot_image } = *self;
+        Maker { directory, init, pivot_image }
+    }
+}
+
 impl Builder<'_> {
     fn virt(&self) -> Result<Virt> {
         let (gpt, mbr) = self.witness_images()?;
@@ -199,11 +216,6 @@ impl Builder<'_> {
         let image = config.build(self.pivot_image, &out, Output::Shown)?;
         let sha256 = tool::sha256(&image.disk)?;
         Ok(Pi { image, sha256 })
-    }
-
-    fn maker(&self) -> Maker<'_> {
-        let Self { directory, init, pivot_image } = *self;
-        Maker { directory, init, pivot_image }
     }
 
     fn life(&self) -> Result<Life> {

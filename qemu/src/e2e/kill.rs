@@ -13,34 +13,62 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
 use super::case::{Base, Case};
-use super::fixture::Fixture;
-use super::life::{BOOTSEL, Device, Life, Start, TRYBOOT, looks};
+use super::life::{BOOTSEL, Device, Firmware, Start, looks, restarts};
 use crate::random::Random;
 use crate::run::{self, Ended, Kill};
+use crate::uefi::Uefi;
 
 /// Machines at a time, each with a card of its own.
 const CHAINS: u32 = 2;
 /// Kills of each: 26 in all.
 const KILLS: u32 = 13;
+/// Of each through UEFI and GRUB in an ordinary run, where a start takes longer.
+const KILLS_BY_GRUB: u32 = 4;
 /// No boot takes longer, even under a busy host.
 const LIMIT: Duration = Duration::from_secs(240);
 /// The seed of a run before, to see it again.
 const SEED: &str = "PIVOT_KILL_SEED";
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case { base: Base::Life, custom: Some(kills), ..Case::new("kill-updates") }]
+    let case = |name, base, custom| Case { base, custom: Some(custom), ..Case::new(name) };
+    vec![
+        case("kill-updates", Base::Life, |fixture, directory| {
+            let life = fixture.life()?;
+            kills(directory, KILLS, |directory| {
+                let files = [(life.second_for_pi5()?, "/2.bundle"), (&life.third, "/3.bundle")];
+                let mut device = Device::new("pi5", &life.factory, &files, directory)?;
+                device.standin.quick = true;
+                Ok(device)
+            })
+        }),
+        case("uefi-kill-updates", Base::Uefi, |fixture, directory| {
+            let life = fixture.uefi()?;
+            let number = if fixture.all { KILLS } else { KILLS_BY_GRUB };
+            kills(directory, number, |directory| {
+                let files = [(life.second.as_path(), "/2.bundle"), (&life.third, "/3.bundle")];
+                Device::with(Uefi::new(&life.factory.disk, directory)?, &files)
+            })
+        }),
+    ]
 }
 
-fn kills(fixture: &Fixture, directory: &Path) -> Result<String> {
+fn kills<F: Firmware>(
+    directory: &Path,
+    number: u32,
+    device: impl Fn(&Path) -> Result<Device<F>> + Sync,
+) -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let told = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok());
-    let seed = told.unwrap_or(u64::try_from(now & u128::from(u32::MAX))?);
-    let life = fixture.life()?;
+    let seed: u64 = told.unwrap_or(u64::try_from(now & u128::from(u32::MAX))?);
+    let one = |chain: u32| {
+        let directory = directory.join(chain.to_string());
+        fs::create_dir(&directory)?;
+        let random = Random(seed.wrapping_add(u64::from(chain) << 32));
+        Chain::new(device(&directory)?, random).run(number)
+    };
     let run = || -> Result<Vec<String>> {
-        let one = |number| Chain::new(life, directory, number, seed)?.run();
         thread::scope(|scope| {
-            let chains: Vec<_> =
-                (0..CHAINS).map(|number| scope.spawn(move || one(number))).collect();
+            let chains: Vec<_> = (0..CHAINS).map(|chain| scope.spawn(move || one(chain))).collect();
             let ended = chains.into_iter().map(|chain| chain.join());
             ended.map(|chain| chain.unwrap_or_else(|_| Err(anyhow!("a chain panicked")))).collect()
         })
@@ -56,8 +84,8 @@ const INSTALL: &str = "updates: install";
 const TRY: &str = "updates: try";
 
 /// One device.
-struct Chain {
-    device: Device,
+struct Chain<F> {
+    device: Device<F>,
     random: Random,
     /// How long a boot takes at most, and each of the phases.
     times: [Duration; 4],
@@ -69,23 +97,17 @@ struct Chain {
     default: (String, bool),
 }
 
-impl Chain {
-    fn new(life: &Life, directory: &Path, number: u32, seed: u64) -> Result<Self> {
-        let directory = directory.join(number.to_string());
-        fs::create_dir(&directory)?;
-        let files = [(life.second_for_pi5()?, "/2.bundle"), (&life.third, "/3.bundle")];
-        let mut device = Device::new("pi5", &life.factory, &files, &directory)?;
-        device.standin.quick = true;
-        let random = Random(seed.wrapping_add(u64::from(number) << 32));
+impl<F: Firmware> Chain<F> {
+    fn new(device: Device<F>, random: Random) -> Self {
         let default = ("a".to_owned(), false);
-        Ok(Self { device, random, times: [Duration::ZERO; 4], hits: [0; 4], trials: 0, default })
+        Self { device, random, times: [Duration::ZERO; 4], hits: [0; 4], trials: 0, default }
     }
 
-    fn run(mut self) -> Result<String> {
+    fn run(mut self, kills: u32) -> Result<String> {
         // How long the parts take, here and now: that of a commit is known in the trial of what was installed.
         self.start(None)?;
         self.start(None)?;
-        while self.hits.iter().sum::<u32>() < KILLS {
+        while self.hits.iter().sum::<u32>() < kills {
             self.round()?;
         }
         // What the last kill left.
@@ -100,7 +122,7 @@ impl Chain {
     /// something to do, and that is soon done.
     fn round(&mut self) -> Result<()> {
         let [boot, commit, install, attempt] = self.times;
-        let (after, within) = match (self.device.cause.tryboot, self.random.of(4)) {
+        let (after, within) = match (self.device.tries()?, self.random.of(4)) {
             (_, 0) => ("", boot),
             (true, 1 | 2) => (BEGIN, commit),
             (false, 1) => (INSTALL, install),
@@ -114,9 +136,11 @@ impl Chain {
 
     /// Starts it, and judges what can be.
     fn start(&mut self, kill: Option<Kill>) -> Result<()> {
-        let start = self.device.start(&updates(), |qemu, _| match kill {
-            Some(kill) => run::run_and_kill(qemu, kill, LIMIT),
-            None => run::run(qemu, &[], LIMIT),
+        let start = self.device.start(&updates(), |qemu, one_port| match (kill, one_port) {
+            (Some(kill), false) => run::run_and_kill(qemu, kill, LIMIT),
+            (Some(kill), true) => run::run_on_one_port_and_kill(qemu, kill, LIMIT),
+            (None, false) => run::run(qemu, &[], LIMIT),
+            (None, true) => run::run_on_one_port(qemu, LIMIT),
         })?;
         let judged = self.judge(&start).with_context(|| self.device.told(&start));
         if kill.is_none() && judged.is_ok() {
@@ -127,12 +151,13 @@ impl Chain {
     }
 
     fn judge(&mut self, start: &Start) -> Result<()> {
-        self.trials += u32::from(start.tryboot());
+        let trial = start.choice().is_some_and(|(_, trial)| trial);
+        self.trials += u32::from(trial);
         let console = &start.outcome.console;
         let phase = PHASES.iter().rposition(|phase| console.contains(phase));
         match start.outcome.ended {
             Ended::AtLimit => bail!("it did not end within {LIMIT:?}"),
-            Ended::Itself => start.seen().says(TRYBOOT)?,
+            Ended::Itself => start.seen().says(restarts::<F>())?,
             Ended::Killed => {
                 let hit = self.hits.get_mut(phase.map_or(0, |phase| phase + 1));
                 *hit.context("no such phase")? += 1;
@@ -143,17 +168,20 @@ impl Chain {
             ensure!(default == *before || *tried, "slot {default} is the default without a trial");
             self.default = (default, false);
         }
-        self.default.1 |= start.tryboot();
+        self.default.1 |= trial;
         Ok(())
     }
 }
+
+/// What the kernel says at its end, whatever it is told.
+const RESTARTS: &str = "reboot: Restarting system";
 
 /// How long the boot and the phases took, from the times since the start of the kernel.
 fn times(console: &str) -> Option<[Duration; 4]> {
     let seconds = |text: &str| text.trim().parse::<f64>().ok().map(Duration::from_secs_f64);
     let begins = |phase| seconds(console.split_once(phase)?.1.lines().next()?);
     let [commit, install, attempt] = [begins(BEGIN)?, begins(INSTALL)?, begins(TRY)?];
-    let end = console.split_once(TRYBOOT)?.0.rsplit_once('[')?.1;
+    let end = console.split_once(RESTARTS)?.0.rsplit_once('[')?.1;
     let end = seconds(end.trim_end().strip_suffix(']')?)?;
     let times = [(Duration::ZERO, commit), (commit, install), (install, attempt), (attempt, end)];
     Some(times.map(|(from, to)| to.saturating_sub(from)))
@@ -175,12 +203,10 @@ fn sound(start: &Start) -> Result<String> {
     let (status, verified) = (start.status(0)?, start.ran(&format!("{BOOTSEL} verify"), 0)?);
     let letter = |name: &str| status.get(name).and_then(Value::as_str).unwrap_or_default();
     let (booted, default) = (letter("booted"), letter("default"));
-    let seen = start.seen();
-    let chosen = seen.chosen.context("the stand-in did not choose")?;
-    let partition = if booted == "a" { 2 } else { 3 };
-    ensure!(chosen.partition == partition, "{chosen:?}, the status: {status}");
+    let (slot, tried) = start.choice().context("nothing was chosen")?;
+    ensure!(slot == booted, "slot {slot} was chosen, the status: {status}");
     let trial = status.get("trial").and_then(Value::as_bool);
-    ensure!(trial == Some(chosen.tryboot) && trial == Some(booted != default), "{status}");
+    ensure!(trial == Some(tried) && trial == Some(booted != default), "{status}");
     for slot in [booted, default] {
         let revision = status.pointer(&format!("/slots/{slot}/revision")).and_then(Value::as_str);
         let revision = revision.with_context(|| format!("slot {slot}: {status}"))?;

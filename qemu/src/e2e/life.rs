@@ -15,8 +15,8 @@ use super::checks::{trial_failed, watchdog_reset};
 use crate::rootfs::IDENTITY;
 pub(crate) use device::{BOOTSEL, Device, Start};
 pub(crate) use device::{Expected, tamper};
-pub(crate) use firmware::Firmware;
-pub(crate) use make::{Life, Maker, identity, loaders};
+pub(crate) use firmware::{Beginning, Firmware};
+pub(crate) use make::{Life, Maker, identity, loaders, unpack};
 
 /// What of a life depends on the machine.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +104,7 @@ pub(crate) fn looks() -> String {
 }
 
 /// What it prints when it restarts for a trial.
-fn restarts<F: Firmware>() -> &'static str {
+pub(crate) fn restarts<F: Firmware>() -> &'static str {
     if F::IS_ASSUMED { TRYBOOT } else { "reboot: Restarting system\n" }
 }
 

@@ -82,7 +82,7 @@ fn trace_of_a(disk: &DiskCopy) -> Result<()> {
 /// There is a record of every stage, and nothing else but that it was armed.
 fn trace(disk: &DiskCopy, slot: Slot) -> Result<()> {
     let bytes = disk.read(LOG)?;
-    let mut records = log::parse(&bytes);
+    let mut records = log::parse(&bytes).to_vec();
     records.retain(|record| record.event != log::ARMED);
     let boot_id = records.first().context("the log is empty")?.boot_id;
     ensure!(boot_id.len() == 36, "boot_id={boot_id}");

@@ -44,9 +44,11 @@ impl Card {
         if kind.as_deref() != Some("MMC") {
             let shown = path.display();
             let kind = kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
-            return refused(format!(
-                "{shown} is no eMMC{kind}: --device names the whole device, as in /dev/mmcblk0"
-            ));
+            let hint = match named {
+                Some(_) => ": --device names the whole device, as in /dev/mmcblk0",
+                None => ", and the data partition is on it",
+            };
+            return refused(format!("{shown} is no eMMC{kind}{hint}"));
         }
         // reading is enough for commands, and udev looks at a whole disk again when one that wrote closes it
         let device =

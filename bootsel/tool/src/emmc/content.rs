@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is to be written, what a partition holds, and the note of what was written.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use bootsel::emmc::note::{Hash, NAME, Note};
@@ -12,10 +12,11 @@ use sha2::{Digest, Sha256};
 use super::card::Card;
 use crate::area::{Area, CHUNK};
 use crate::error::{Error, Result, failed, refused};
-use crate::root::{Root, read};
+use crate::root::Root;
+use crate::state_file;
 
 /// A content, by its hash and its length.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) sha256: Hash,
     pub(super) bytes: u64,
@@ -97,35 +98,13 @@ pub(super) fn each(
 
 /// The note; none where nothing was written.
 pub(super) fn read_note(root: &Root) -> Result<Option<Note>> {
-    let path = root.pivot("state").join(NAME);
-    if let Err(why) = fs::symlink_metadata(&path)
-        && why.kind() == ErrorKind::NotFound
-    {
-        return Ok(None);
+    let text = state_file::read(root, NAME, |text| Note::parse(text).is_some());
+    match text {
+        Ok(text) => Ok(text.as_deref().and_then(Note::parse)),
+        Err(why) => Err(Error::Failed(format!("{why}: `bootsel emmc write` makes it anew"))),
     }
-    let text = String::from_utf8(read(&path)?).unwrap_or_default();
-    let note = Note::parse(&text).map(Some);
-    note.ok_or_else(|| {
-        Error::Failed(format!("{} is damaged: `bootsel emmc write` makes it anew", path.display()))
-    })
 }
 
-/// Replaces it as a whole. It is on the disk when this returns.
 pub(super) fn write_note(root: &Root, note: &Note) -> Result<()> {
-    let directory = root.pivot("state");
-    let path = directory.join(NAME);
-    let written = || -> io::Result<()> {
-        // not more than one: where DATA is not mounted there is nothing to keep it
-        fs::create_dir(&directory).or_else(|why| match why.kind() {
-            ErrorKind::AlreadyExists => Ok(()),
-            _ => Err(why),
-        })?;
-        let new = directory.join(format!(".{NAME}.new"));
-        let mut file = File::create(&new)?;
-        file.write_all(note.to_string().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(new, &path)?;
-        File::open(&directory)?.sync_all()
-    };
-    written().map_err(failed(format!("cannot write {}", path.display())))
+    state_file::write(root, NAME, &note.to_string())
 }

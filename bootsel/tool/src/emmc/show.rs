@@ -3,22 +3,28 @@
 
 use std::fmt::Write as _;
 
-use bootsel::emmc::note::Note;
+use bootsel::emmc::note::{Note, With};
+use bootsel::emmc::shipped::Follow;
 use bootsel::emmc::{Active, Boot, ExtCsd, Protection, Refusal};
 use serde_json::{Value, json};
 
 use super::card::Card;
 use super::content;
+use super::shipped::state;
+use crate::disk::Disk;
 use crate::error::Result;
 use crate::report::print;
 
 /// `bootsel emmc status`
-pub(super) fn show(card: &Card, machine: bool) -> Result<()> {
+pub(super) fn show(card: &Card, disk: Option<&Disk>, machine: bool) -> Result<()> {
     let ext_csd = card.ext_csd()?;
+    let note = content::read_note(&card.root).ok().flatten();
+    let follow = note.as_ref().map_or(Follow::Nothing, |note| state(&card.root, disk, note));
+    let last = note.map(|note| (note, follow));
     if machine {
-        return print(&format!("{:#}\n", as_json(card, &ext_csd)));
+        return print(&format!("{:#}\n", as_json(card, &ext_csd, last.as_ref())));
     }
-    print(&as_text(card, &ext_csd))
+    print(&as_text(card, &ext_csd, last.as_ref()))
 }
 
 /// What keeps an update of any size from being made.
@@ -27,11 +33,7 @@ fn problem(card: &Card, ext_csd: &ExtCsd) -> Option<Refusal> {
     may.err()
 }
 
-fn note(card: &Card) -> Option<Note> {
-    content::read_note(&card.root).ok().flatten()
-}
-
-fn as_json(card: &Card, ext_csd: &ExtCsd) -> Value {
+fn as_json(card: &Card, ext_csd: &ExtCsd, last: Option<&(Note, Follow)>) -> Value {
     let partition = |boot: Boot| {
         json!({
             "name": card.name_of(boot),
@@ -42,11 +44,17 @@ fn as_json(card: &Card, ext_csd: &ExtCsd) -> Value {
         })
     };
     let (mode, width, kept) = ext_csd.boot_bus();
-    let written = note(card).map(|note| {
+    let written = last.map(|(note, follow)| {
+        let with = note.with.as_ref().filter(|_| *follow != Follow::Nothing);
+        let with = with.map(|with| {
+            let (slot, revision) = (with.slot.as_str(), with.revision.as_str());
+            json!({ "slot": slot, "revision": revision, "due": *follow == Follow::Due })
+        });
         json!({
             "partition": note.partition.as_str(),
             "bytes": note.bytes,
             "sha256": note.sha256.to_string(),
+            "waits_for_commit": with,
         })
     });
     json!({
@@ -69,7 +77,7 @@ fn as_json(card: &Card, ext_csd: &ExtCsd) -> Value {
     })
 }
 
-fn as_text(card: &Card, ext_csd: &ExtCsd) -> String {
+fn as_text(card: &Card, ext_csd: &ExtCsd, last: Option<&(Note, Follow)>) -> String {
     let mut text = String::new();
     let version = ext_csd.version().unwrap_or("of a version that is not known");
     let _ = writeln!(text, "{}: eMMC {version}", card.path().display());
@@ -86,9 +94,21 @@ fn as_text(card: &Card, ext_csd: &ExtCsd) -> String {
     for boot in Boot::BOTH.into_iter().filter(|_| ext_csd.boot_bytes() > 0) {
         let _ = writeln!(text, "{}", partition_line(card, ext_csd, boot));
     }
-    if let Some(note) = note(card) {
-        let Note { partition, bytes, sha256 } = note;
+    if let Some((Note { partition, bytes, sha256, with }, follow)) = last {
         let _ = writeln!(text, "written last: {partition}, {bytes} bytes, sha256 {sha256}");
+        if let Some(With { slot, revision }) = with {
+            let _ = match follow {
+                Follow::Nothing => Ok(()),
+                Follow::Waits => writeln!(
+                    text,
+                    "        of revision {revision}: becomes active with the commit of slot {slot}"
+                ),
+                Follow::Due => writeln!(
+                    text,
+                    "        of revision {revision}, which is committed: due, `bootsel commit` makes it active"
+                ),
+            };
+        }
     }
     if let Some(why) = problem(card, ext_csd) {
         let _ = writeln!(text, "no update: {why}");

@@ -222,6 +222,11 @@ impl Staged {
         found.map(|(_, path)| path.as_path())
     }
 
+    /// A file of the revision that has its name.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory().join(name)
+    }
+
     fn directory(&self) -> PathBuf {
         self.revisions.join(self.id.as_str())
     }

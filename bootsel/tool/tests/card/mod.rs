@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::device::{Device, Outcome};
+use crate::device::{Device, Outcome, revision};
 use crate::traced::{Behind, End, run, run_signalled};
 
 /// `MMC_IOC_CMD`, on 32- and 64-bit machines.
@@ -42,9 +42,19 @@ pub(crate) enum Fault {
     Flips,
 }
 
+/// What a boot partition and the register were told, in its order.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Bytes of boot1, from there on.
+    Write(usize, Vec<u8>),
+    Sync,
+    Switch,
+}
+
 /// What the tool's requests get to.
 #[derive(Debug)]
 pub(crate) struct Card {
+    pub(crate) steps: Vec<Step>,
     root: PathBuf,
     pub(crate) ext_csd: [u8; 512],
     pub(crate) fault: Option<Fault>,
@@ -91,6 +101,7 @@ impl Card {
                     self.copy = self.ext_csd[PARTITION_CONFIG];
                     self.ext_csd[PARTITION_CONFIG] = value;
                     self.switches.push(argument);
+                    self.steps.push(Step::Switch);
                 }
             }
             other => panic!("CMD{other}"),
@@ -127,6 +138,18 @@ impl Behind for Card {
         }
         memory.write_all_at(&status.to_le_bytes(), address + 16).unwrap();
         0
+    }
+
+    fn writes(&mut self, file: &Path, at: u64, bytes: &[u8]) {
+        if file.ends_with("dev/mmcblk0boot1") {
+            self.steps.push(Step::Write(usize::try_from(at).unwrap(), bytes.to_vec()));
+        }
+    }
+
+    fn syncs(&mut self, file: &Path) {
+        if file.ends_with("dev/mmcblk0boot1") {
+            self.steps.push(Step::Sync);
+        }
     }
 
     fn touched(&mut self, file: &Path, writes: bool) -> Option<i64> {
@@ -180,8 +203,15 @@ impl Emmc {
     pub(crate) fn new() -> Self {
         let device = Device::new();
         let root = device.root.path().to_owned();
-        let card =
-            Card { root, ext_csd: [0; 512], fault: None, switches: Vec::new(), copy: 0, writes: 0 };
+        let card = Card {
+            steps: Vec::new(),
+            root,
+            ext_csd: [0; 512],
+            fault: None,
+            switches: Vec::new(),
+            copy: 0,
+            writes: 0,
+        };
         let mut emmc = Self { device, card };
         emmc.device.put("sys/devices/mmcblk0/mmcblk0p4/partition", "4\n");
         emmc.device.put("dev/mmcblk0", "");
@@ -210,6 +240,7 @@ impl Emmc {
         self.set(PARTITION_CONFIG, 0x48);
         self.card.fault = None;
         self.card.switches.clear();
+        self.card.steps.clear();
         self.card.writes = 0;
     }
 
@@ -258,6 +289,26 @@ impl Emmc {
         let arguments = [&["emmc"], arguments].concat();
         let until = Some((until, Signal::SIGTERM));
         run_signalled(&self.device, &arguments, &mut self.card, until).outcome().code
+    }
+
+    /// Any command of the tool, likewise.
+    pub(crate) fn tool(&mut self, arguments: &[&str], until: Option<usize>) -> End {
+        self.card.writes = 0;
+        run(&self.device, arguments, &mut self.card, until)
+    }
+
+    /// The next boot: the kernel closes what was left open. Returns the partition.
+    pub(crate) fn boot(&mut self) -> u8 {
+        for number in 0..2 {
+            self.device.put(&format!("sys/block/mmcblk0boot{number}/force_ro"), "1\n");
+        }
+        self.device.boot()
+    }
+
+    /// What the manifest of the revision that runs says of the device.
+    pub(crate) fn is_a(&self, soc: &str) {
+        let made = revision("1", 1).with_bootloader(Some(soc), None);
+        self.device.put("run/pivot/data/pivot/revisions/1/manifest", made.manifest);
     }
 
     #[track_caller]

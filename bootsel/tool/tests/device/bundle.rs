@@ -1,5 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The archive that a bundle is.
+//! The archive that a bundle is, and a bootloader in it.
+
+use bootsel::manifest::{self, Manifest};
+
+use super::{Made, sha256};
+
+impl Made {
+    /// The same for a device of that kind, with a bootloader.
+    pub(crate) fn with_bootloader(mut self, soc: Option<&str>, image: Option<&[u8]>) -> Self {
+        let mut made = Manifest::parse(&self.manifest).unwrap();
+        made.keys.extend(soc.map(|soc| ("soc".to_owned(), soc.to_owned())));
+        if let Some(image) = image {
+            let (name, bytes) = ("bootloader.img".to_owned(), image.len() as u64);
+            made.files.push(manifest::File { sha256: sha256(image), bytes, name: name.clone() });
+            self.files.push((name, image.to_vec()));
+        }
+        self.manifest = made.to_string().into_bytes();
+        self
+    }
+}
 
 /// A member of a ustar archive.
 pub(crate) fn member(out: &mut Vec<u8>, name: &str, bytes: &[u8]) {

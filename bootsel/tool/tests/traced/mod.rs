@@ -38,6 +38,8 @@ const IOCTL: u64 = 16;
 const PREAD: u64 = 17;
 const PWRITE: u64 = 18;
 const OPENAT: u64 = 257;
+/// fsync, fdatasync
+const SYNCS: [u64; 2] = [74, 75];
 /// pwrite64, fsync, fdatasync, ftruncate, rename, mkdir, unlink
 const CHANGES: [u64; 7] = [PWRITE, 74, 75, 77, 82, 83, 87];
 /// `O_CREAT`
@@ -56,6 +58,16 @@ pub(crate) trait Behind {
 
     /// Answers; what the call gives.
     fn answer(&mut self, memory: &File, address: u64) -> i64;
+
+    /// The tool writes these bytes in place.
+    fn writes(&mut self, file: &Path, at: u64, bytes: &[u8]) {
+        let _ = (file, at, bytes);
+    }
+
+    /// It has what it wrote before brought onto the medium.
+    fn syncs(&mut self, file: &Path) {
+        let _ = file;
+    }
 
     /// The tool reads or writes a file in place: what the call gives instead of being made.
     fn touched(&mut self, file: &Path, writes: bool) -> Option<i64> {
@@ -202,6 +214,13 @@ impl Tracer<'_> {
         let until = self.until.filter(|(until, _)| changes && *until == self.changes);
         if until.is_some_and(|(_, signal)| signal == Signal::SIGKILL) {
             return until.map(|(_, signal)| (call, signal));
+        }
+        if call == PWRITE {
+            let mut bytes = vec![0; registers.rdx as usize];
+            self.memory().read_exact_at(&mut bytes, registers.rsi).unwrap();
+            self.behind.writes(&self.file(registers.rdi), registers.r10, &bytes);
+        } else if SYNCS.contains(&call) {
+            self.behind.syncs(&self.file(registers.rdi));
         }
         self.answer = match &memory {
             Some(memory) => Some(self.behind.answer(memory, address)),

@@ -17,7 +17,8 @@ use crate::e2e::life::{Maker, identity};
 use crate::fetch::{self, Store, Wanted};
 use crate::image::{Config, Image, Output};
 use crate::random::Random;
-use crate::{rootfs, tool};
+use crate::rootfs::{self, Programs};
+use crate::tool;
 
 /// What content is compared by.
 pub(super) type Hash = [u8; 32];
@@ -152,7 +153,7 @@ impl Parts {
 
 /// A device's root with what the tests of cuts need.
 fn root(number: u32, key: &Path, out: &Path) -> Result<PathBuf> {
-    let tree = rootfs::device_tree(&identity(number), key)?;
+    let tree = rootfs::device_tree(Programs::Arm64, &identity(number), key)?;
     let place = |path: &str| tree.path().join(path);
     let scripts =
         [("mark", MARK), ("without", WITHOUT), ("settled", SETTLED), ("lazy", LAZY), ("rot", ROT)];

@@ -92,6 +92,11 @@ impl<F: Firmware> Device<F> {
         Ok(device)
     }
 
+    /// Whether the next start is a trial.
+    pub(crate) fn tries(&self) -> Result<bool> {
+        self.standin.tries(self.cause)
+    }
+
     /// The card, while nothing runs on it.
     pub(crate) fn card(&self) -> Result<DiskCopy> {
         DiskCopy::open(self.standin.card(), self.standin.directory())
@@ -211,32 +216,30 @@ impl Start {
 
     /// The firmware's part of it.
     pub(crate) fn was_chosen(&self, expected: &Expected) -> Result<()> {
-        let Some(chosen) = &self.chosen else { return self.grub_chose(expected) };
-        let partition = if expected.slot == "a" { 2 } else { 3 };
-        ensure!(
-            chosen.partition == partition && chosen.tryboot == expected.trial,
-            "partition {}, tryboot {}",
-            chosen.partition,
-            chosen.tryboot
-        );
-        ensure!(chosen.missing.is_empty(), "a board would stop: {:?}", chosen.missing);
+        let choice = self.choice();
+        ensure!(choice == Some((expected.slot, expected.trial)), "chosen was {choice:?}");
+        let missing = self.chosen.as_ref().map_or(&[][..], |chosen| &chosen.missing);
+        ensure!(missing.is_empty(), "a board would stop: {missing:?}");
         Ok(())
     }
 
-    /// Whether this was a trial by the stand-in's choice.
-    pub(crate) fn tryboot(&self) -> bool {
-        self.chosen.as_ref().is_some_and(|chosen| chosen.tryboot)
+    /// The slot that the stand-in or GRUB chose, and whether for a trial. GRUB may have been killed before.
+    pub(crate) fn choice(&self) -> Option<(&'static str, bool)> {
+        let Some(chosen) = &self.chosen else { return self.grub_choice() };
+        Some((if chosen.partition == 2 { "a" } else { "b" }, chosen.tryboot))
     }
 
     /// By what our grub.cfg says on the console, the last time.
-    fn grub_chose(&self, expected: &Expected) -> Result<()> {
+    fn grub_choice(&self) -> Option<(&'static str, bool)> {
         let lines = self.outcome.console.lines().map(str::trim);
         let last = lines.filter_map(|line| line.rsplit_once("pivot: slot ")).next_back();
-        let (_, chosen) = last.context("GRUB has not said what it chose")?;
-        let trial = if expected.trial { " pivot.trial" } else { "" };
-        let wanted = format!("{}{trial}", expected.slot);
-        ensure!(chosen == wanted, "GRUB chose {chosen:?} and not {wanted:?}");
-        Ok(())
+        match last?.1 {
+            "a" => Some(("a", false)),
+            "a pivot.trial" => Some(("a", true)),
+            "b" => Some(("b", false)),
+            "b pivot.trial" => Some(("b", true)),
+            _ => None,
+        }
     }
 
     /// The status says this of the slots; `default` and `booted` are letters.

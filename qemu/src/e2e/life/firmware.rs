@@ -5,8 +5,10 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use bootsel::grubenv::{self, Grubenv};
 
+use crate::image;
 use crate::standin::{Cause, Standin, Started};
 use crate::uefi::Uefi;
 
@@ -21,6 +23,9 @@ pub(crate) trait Firmware {
 
     /// Whether what is in its memory survives a restart.
     fn keep_memory(&mut self, keep: bool) -> Result<()>;
+
+    /// Whether the next start is a trial, after one that ended so.
+    fn tries(&self, cause: Cause) -> Result<bool>;
 
     /// Chooses as far as it is not QEMU that does, and starts.
     fn start(&mut self, cause: Cause, words: &str) -> Result<Beginning>;
@@ -56,6 +61,10 @@ impl Firmware for Standin {
         Ok(())
     }
 
+    fn tries(&self, cause: Cause) -> Result<bool> {
+        Ok(cause.tryboot)
+    }
+
     fn start(&mut self, cause: Cause, words: &str) -> Result<Beginning> {
         let Started { qemu, boot, told } = Self::start(self, cause, OsStr::new(words))?;
         Ok(Beginning { qemu, chosen: Some(boot), told, one_port: false })
@@ -77,6 +86,13 @@ impl Firmware for Uefi {
     fn keep_memory(&mut self, keep: bool) -> Result<()> {
         ensure!(!keep, "a computer with UEFI clears its memory");
         Ok(())
+    }
+
+    /// One that lost its power, too: the request stands on the disk.
+    fn tries(&self, _: Cause) -> Result<bool> {
+        let bytes = image::file(&self.disk, 1, grubenv::NAME)?.context("no grubenv")?;
+        let found = Grubenv::parse(&bytes).map_err(|why| anyhow!("{why}"))?;
+        Ok(found.is_armed())
     }
 
     fn start(&mut self, _: Cause, words: &str) -> Result<Beginning> {

@@ -13,7 +13,8 @@ use crate::board::CONSOLE;
 use crate::e2e::eeprom;
 use crate::fetch::{Store, Wanted};
 use crate::image::{Config, Image, Output};
-use crate::{progress, rootfs, tool};
+use crate::rootfs::{self, Programs};
+use crate::{progress, tool};
 
 /// What a device is built with, and what it is sent.
 #[derive(Debug)]
@@ -226,13 +227,17 @@ impl Maker<'_> {
 
     fn roots(&self, key: &Path) -> Result<Roots> {
         let root = |revision| {
-            let tree = rootfs::device_tree(&identity(revision), &key.with_extension("pub"))?;
+            let tree = rootfs::device_tree(
+                Programs::Arm64,
+                &identity(revision),
+                &key.with_extension("pub"),
+            )?;
             rootfs::pack(&tree, &self.out(&format!("root{revision}"))?)
         };
         Ok(Roots([root(1)?, root(2)?, root(3)?]))
     }
 
-    fn bundle(&self, name: &str, config: &Config<'_>, key: &Path) -> Result<PathBuf> {
+    pub(crate) fn bundle(&self, name: &str, config: &Config<'_>, key: &Path) -> Result<PathBuf> {
         let out = self.out(name)?;
         config.build_revision(self.pivot_image, &out)?;
         let bundle = self.out("bundles")?.join(format!("{name}.bundle"));
@@ -254,13 +259,15 @@ pub(crate) fn identity(revision: u32) -> String {
     format!("the root of revision {revision}")
 }
 
-fn unpack(package: &Path, modules: &[&str], to: &Path) -> Result<()> {
+/// A kernel with these modules and the Raspberry Pis' device trees, into a directory.
+pub(crate) fn unpack(package: &Path, modules: &[&str], to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
     let mut read = tool::command("dpkg-deb");
     let mut read = read.arg("--fsys-tarfile").arg(package).stdout(Stdio::piped()).spawn()?;
     let mut tar = tool::command("tar");
     tar.args(["-x", "--wildcards", "-C"]).arg(to);
     tar.args(["./boot/config-*", "./boot/vmlinuz-*", "./lib/modules/*/modules.*"]);
-    tar.arg("./usr/lib/linux-image-*/broadcom/bcm2[78]*");
+    tar.arg("./usr/lib/linux-image-*/*bcm2[78]*");
     tar.args(modules.iter().map(|path| format!("./lib/modules/*/kernel/{path}")));
     tar.stdin(read.stdout.take().context("no pipe")?);
     tool::run(&mut tar)?;
