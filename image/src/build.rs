@@ -16,6 +16,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use bootsel::emmc::shipped;
 use serde::Serialize;
 
 use crate::cache::Cache;
@@ -29,6 +30,7 @@ use crate::progress::{Progress, size};
 use crate::revision;
 use crate::root::{Added, Source};
 use crate::slot::{Boot, CMDLINE, LETTER_AT, cmdline};
+use crate::soc::Payload;
 use crate::squashfs::{self, Codec, Options};
 use crate::tree::{Tree, hash_file, hex};
 use crate::uefi::Loader;
@@ -77,6 +79,7 @@ pub struct Build<'a> {
     firmware: Option<firmware::Planned>,
     pi: slot::Pi,
     loader: Option<Loader>,
+    bootloader: Option<Payload>,
     slot: Volume,
     boards: Vec<&'static str>,
     cmdline: String,
@@ -117,6 +120,7 @@ impl<'a> Build<'a> {
         let pi = slot::pi(config, progress)?;
         let loader = config.uefi.as_ref();
         let loader = loader.map(|section| Loader::read(section, progress)).transpose()?;
+        let bootloader = plan::bootloader(config, progress)?;
         let firmware = config.firmware.as_ref();
         let firmware = firmware.map(|section| firmware::plan(section, &read)).transpose()?;
         let mut kernels = Vec::new();
@@ -140,6 +144,7 @@ impl<'a> Build<'a> {
             firmware,
             pi,
             loader,
+            bootloader,
             slot,
             boards,
             cmdline,
@@ -167,6 +172,7 @@ impl<'a> Build<'a> {
         }
         images.extend(self.firmware()?);
         images.extend(self.root()?);
+        images.extend(self.bootloader()?);
         let letter = self.slot.plan()?.offset_of(CMDLINE).context("no cmdline.txt")? + LETTER_AT;
         let directory = self.out.join("revision");
         // so that whoever installs or checks the slot's volume finds the byte
@@ -174,6 +180,9 @@ impl<'a> Build<'a> {
         if self.config.rpi.is_some() || self.loader.is_some() {
             let files = bootsel::manifest::BOOTSEL_FILES.to_string();
             keys.push((bootsel::manifest::REQUIRES_BOOTSEL, files));
+        }
+        if let Some(payload) = &self.bootloader {
+            keys.push((shipped::SOC, payload.soc().to_owned()));
         }
         if !self.boards.is_empty() {
             keys.push(("boards", self.boards.join(",")));
@@ -195,6 +204,13 @@ impl<'a> Build<'a> {
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
         self.progress.note(&format!("{name}: {}", size(bytes.len() as u64)));
         Ok(path)
+    }
+
+    /// The image that devices install on a boot partition.
+    fn bootloader(&self) -> Result<Option<PathBuf>> {
+        let payload = self.bootloader.as_ref().filter(|payload| payload.is_installed());
+        let image = payload.and_then(Payload::image);
+        image.map(|image| self.write(shipped::NAME, &image)).transpose()
     }
 
     fn options(&self, codec: Codec) -> Options {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::compress::Compression;
 use crate::initramfs::Arch;
@@ -41,6 +41,8 @@ pub enum Command {
     Initramfs(Initramfs),
     /// Make modules_RELEASE.squashfs of a kernel, and its early modules
     Modules(Modules),
+    /// Compile a Linux that fits pivot, or check how one was built
+    Kernel(Kernel),
     /// Merge directories into firmware.squashfs
     Firmware(Firmware),
     /// Make a key pair to sign bundles with
@@ -140,6 +142,71 @@ pub struct Squashfs {
     /// What writes the file
     #[arg(long, value_enum, default_value_t)]
     pub writer: Writer,
+}
+
+/// `kernel`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Kernel {
+    /// Instead of compiling one
+    #[command(subcommand)]
+    pub check: Option<KernelCommand>,
+    /// Pieces of configuration, the later ones before the earlier: base, virt, rpi3, rpi4, containers, small, or
+    /// files of your own
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', required = true)]
+    pub fragments: Vec<String>,
+    /// What is taken for all that they do not name
+    #[arg(long, value_enum, default_value_t)]
+    pub base: Base,
+    /// Linux's sources: a directory, or Debian's package; default: the package linux-source-6.12
+    #[arg(long, value_name = "DIR|DEB")]
+    pub source: Option<PathBuf>,
+    /// Put a copy of the kernel here, as [[kernel]] directory takes it; without it, print where it is kept
+    #[arg(long, short, visible_alias = "output", value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// End of the release, as in 6.12.95-NAME; default: the names of the fragments but `base`
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// How many compilers run at a time; default: one for each processor
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<std::num::NonZero<usize>>,
+    /// Print the configuration that comes of it, and compile nothing
+    #[arg(long, conflicts_with_all = ["out", "json"])]
+    pub config_only: bool,
+    /// Print what was made as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where a configuration begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Base {
+    /// No to everything: a kernel for known machines
+    #[default]
+    Allnoconfig,
+    /// Upstream's for all 64-bit Arm machines, most of it as modules
+    Defconfig,
+}
+
+/// `kernel check`
+#[derive(Debug, Subcommand)]
+pub enum KernelCommand {
+    /// Show which features of pivot a kernel has built in, as a module, or not at all: exit code 1 where it cannot boot
+    Check(KernelCheck),
+}
+
+/// `kernel check`
+#[derive(Debug, Args)]
+pub struct KernelCheck {
+    /// A configuration, a kernel that carries its own, a package, or a directory with boot/ and lib/modules/
+    #[arg(value_name = "CONFIG|IMAGE|DEB|DIR")]
+    pub kernel: PathBuf,
+    /// It must boot this machine, too
+    #[arg(long, value_enum, value_name = "MACHINE")]
+    pub machine: Vec<Machine>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `firmware`

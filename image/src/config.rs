@@ -3,6 +3,7 @@
 //!
 //! Keys that are not known are refused, and relative paths are relative to the file's own directory.
 
+mod bootloader;
 mod bootsel;
 mod rpi;
 mod uefi;
@@ -22,6 +23,7 @@ use crate::keys::Key;
 use crate::machines::Machine;
 use crate::progress::Progress;
 use crate::squashfs::{Codec, Writer};
+pub use bootloader::Bootloader;
 pub use bootsel::{Bootsel, Deadline, Network};
 pub use rpi::{Channel, KernelFile, Rpi, Variant};
 pub use uefi::Uefi;
@@ -45,6 +47,8 @@ pub struct Config {
     pub rpi: Option<Rpi>,
     /// Absent: nothing of the image is for UEFI.
     pub uefi: Option<Uefi>,
+    /// Absent: nothing is outside of the partitions.
+    pub bootloader: Option<Bootloader>,
     /// Compressed copies of the disk image.
     #[serde(default)]
     pub output: Output,
@@ -301,6 +305,7 @@ impl Config {
         self.output.check()?;
         rpi::check(self)?;
         uefi::check(self)?;
+        bootloader::check(self)?;
         bootsel::check(self)?;
         crate::squashfs::check_level(self.zstd_level).context("zstd_level")
     }
@@ -314,6 +319,7 @@ impl Config {
         let rpi = rpi.flat_map(|rpi| [&mut rpi.firmware, &mut rpi.eeprom]).flatten();
         let uefi = self.uefi.iter_mut();
         let uefi = uefi.flat_map(|u| iter::once(&mut u.grub).chain(&mut u.shim));
+        let bootloader = self.bootloader.iter_mut().map(|bootloader| &mut bootloader.file);
         let root = self.root.iter_mut();
         let root = root.flat_map(|r| [&mut r.squashfs, &mut r.directory, &mut r.tar]).flatten();
         let kernel = self.kernel.iter_mut();
@@ -325,7 +331,7 @@ impl Config {
         let bootsel = self.bootsel.iter_mut();
         let bootsel = bootsel.flat_map(|b| b.program.iter_mut().chain(b.keys.iter_mut().flatten()));
         let parts = firmware.chain(root).chain(kernel).chain(programs).chain(init);
-        for path in parts.chain(rpi).chain(uefi).chain(keys).chain(bootsel) {
+        for path in parts.chain(rpi).chain(uefi).chain(bootloader).chain(keys).chain(bootsel) {
             *path = base.join(&path);
         }
     }

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::compress;
 
-const AR_MAGIC: &[u8; 8] = b"!<arch>\n";
+/// How every package begins.
+pub(crate) const AR_MAGIC: &[u8; 8] = b"!<arch>\n";
 const AR_HEADER: usize = 60;
 /// The longest control file of Debian has some 20 KB.
 const CONTROL_MAX: u64 = 1 << 20;

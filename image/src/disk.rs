@@ -59,7 +59,13 @@ impl Layout {
     /// One partition after the other; the last MiB is for the second GPT.
     #[must_use]
     pub fn new(sizes: [u64; 4]) -> Self {
-        let mut start = ALIGN;
+        Self::beginning_at(ALIGN, sizes)
+    }
+
+    /// The same with the first one there: before it is a bootloader, or room for one.
+    #[must_use]
+    pub fn beginning_at(first: u64, sizes: [u64; 4]) -> Self {
+        let mut start = first;
         let partitions = sizes.map(|bytes| {
             let here = start;
             start += bytes.next_multiple_of(ALIGN);
@@ -95,6 +101,8 @@ pub struct Disk<'a> {
     pub letter: u64,
     /// A file with the content of partition 4.
     pub data: &'a Path,
+    /// What lies before the first partition, and at which byte.
+    pub bootloader: Option<(u64, &'a [u8])>,
 }
 
 impl Disk<'_> {
@@ -113,6 +121,9 @@ impl Disk<'_> {
             .with_context(cannot)?;
         file.set_len(self.layout.bytes).with_context(cannot)?;
         self.write_table(&file)?;
+        if let Some((at, bytes)) = self.bootloader {
+            file.write_all_at(bytes, at).with_context(cannot)?;
+        }
         let [bootsel, a, b, data] = self.layout.partitions.map(|(start, _)| start);
         self.bootsel.write(&file, bootsel)?;
         for (slot, start) in [(Slot::A, a), (Slot::B, b)] {
@@ -134,6 +145,7 @@ impl Disk<'_> {
         let (first, last) = (0..ALIGN, self.layout.bytes - ALIGN..self.layout.bytes);
         let mut extents = vec![first, bootsel..bootsel + self.bootsel.used_bytes(), last];
         extents.extend([a, b].map(|start| start..start + self.slot.used_bytes()));
+        extents.extend(self.bootloader.map(|(at, bytes)| at..at + bytes.len() as u64));
         let data_blocks = ext4::used(self.data)?.into_iter();
         extents.extend(data_blocks.map(|blocks| data + blocks.start..data + blocks.end));
         Ok(extents)

@@ -7,6 +7,7 @@ use std::fmt;
 use anyhow::{Context, Result, bail, ensure};
 use bootsel::autoboot::has_word;
 use bootsel::board::Board;
+use bootsel::date::date;
 use bootsel::eeprom::image::Image;
 use bootsel::eeprom::signature::{self, Signature};
 use bootsel::eeprom::stage::{self, File};
@@ -43,23 +44,6 @@ impl fmt::Display for Version {
         let Self { chip, build_timestamp, date, .. } = self;
         write!(f, "{chip} of {date} ({build_timestamp})")
     }
-}
-
-/// The day of a time in seconds since 1970, UTC.
-#[must_use]
-pub fn date(seconds: u32) -> String {
-    // Hinnant: chrono-Compatible Low-Level Date Algorithms, civil_from_days: years begin in March
-    let days = seconds / 86_400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = match month {
-        0..=9 => (year + era * 400, month + 3),
-        _ => (year + era * 400 + 1, month - 9),
-    };
-    format!("{year}-{month:02}-{day:02}")
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

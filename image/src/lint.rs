@@ -4,6 +4,7 @@
 //! the image itself.
 
 mod boards;
+mod bootloader;
 mod bootsel;
 mod cmdline;
 mod config;
@@ -147,6 +148,9 @@ const RULES: &[Rule] = &[
     error("requires-bootsel", On::Slots, updates::requires),
     warning("bootsel-program", On::Slots, updates::tool),
     warning("bootsel-keys", On::Slots, updates::keys),
+    error("bootloader-shipped", On::Every, bootloader::shipped),
+    error("bootloader-overlap", On::Every, bootloader::overlap),
+    warning("bootloader-missing", On::Every, bootloader::missing),
     error("kernel-listed", On::Every, revision::listed),
     error("modules-missing", On::Every, revision::modules),
     error("codec", On::Every, revision::codec),

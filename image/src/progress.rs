@@ -72,6 +72,11 @@ impl Step {
         self.bar.inc(bytes);
     }
 
+    /// What it is at, for who looks at a terminal.
+    pub fn say(&self, text: &str) {
+        self.bar.set_message(text.to_owned());
+    }
+
     /// Ends the step with one line: what, its outcome, and the seconds where it took long.
     pub fn done(self, outcome: &str) {
         self.bar.finish_and_clear();

@@ -17,6 +17,8 @@ use crate::early;
 use crate::flash::{self, Map};
 use crate::initramfs::{self, Programs};
 use crate::kernel::{Kernel, Source};
+use crate::kernel_build;
+use crate::kernelcfg;
 use crate::keys::{self, Key};
 use crate::progress::{Progress, size};
 use crate::squashfs::{self, Options};
@@ -41,6 +43,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Revision(arguments) => build(&arguments, false, &host),
         Command::Initramfs(arguments) => initramfs(&arguments, &host),
         Command::Modules(arguments) => modules(&arguments, &host),
+        Command::Kernel(arguments) => kernel(&arguments, &host),
         Command::Firmware(arguments) => firmware(&arguments, &host),
         Command::Keys(arguments) => keys(&arguments, host.progress),
         Command::Bundle(arguments) => bundle(&arguments, host.progress),
@@ -177,6 +180,30 @@ fn modules(arguments: &cli::Modules, host: &Host) -> Result<()> {
     let mut tree = Tree::default();
     tree.add(&kernel.modules)?;
     squashfs::write(&tree, options, &arguments.out.join(name), &host.cache, host.progress)?;
+    Ok(())
+}
+
+fn kernel(arguments: &cli::Kernel, host: &Host) -> Result<()> {
+    if let Some(cli::KernelCommand::Check(check)) = &arguments.check {
+        return check_kernel(check);
+    }
+    if arguments.config_only {
+        return print(&kernel_build::configuration(arguments, &host.cache, host.progress)?);
+    }
+    let built = kernel_build::build(arguments, &host.cache, host.progress)?;
+    if arguments.json { json(&built) } else { print(&format!("{}\n", built.directory.display())) }
+}
+
+fn check_kernel(arguments: &cli::KernelCheck) -> Result<()> {
+    let report = kernelcfg::check(&arguments.kernel)?;
+    if arguments.json {
+        json(&report)?
+    } else {
+        print(&report.to_string())?
+    }
+    let missing = report.missing(&arguments.machine);
+    let kernel = arguments.kernel.display();
+    anyhow::ensure!(missing.is_empty(), "{kernel}: cannot boot without {}", missing.join(", "));
     Ok(())
 }
 

@@ -108,6 +108,10 @@ pub fn cmdline(disk: &Disk, boot: &Boot<'_>) -> Result<String> {
     add("panic=5".to_owned());
     // no mounts that systemd guesses from partition types
     add("systemd.gpt_auto=0".to_owned());
+    // half of what a distribution's kernel executes before init (docs/performance.md); with fips=1 it tests all the same
+    add("cryptomgr.notests".to_owned());
+    // no loop devices before somebody asks for one; before Linux 6.6 it has no effect
+    add("loop.max_loop=0".to_owned());
     if boot.is_pi {
         // kernel: drivers/watchdog/watchdog_core.c, since 5.8: a restart leaves the watchdog running, which ends one
         // that hangs, as one for the update of the EEPROM may
@@ -184,17 +188,20 @@ mod tests {
         assert_eq!(
             cmdline(&disk(Table::Gpt, "console=ttyAMA0 quiet"), &BOOT).unwrap(),
             "pivot.slot=_ pivot.data=PARTUUID=11223344-04 pivot.revision=7 pivot.overlay=volatile \
-             pivot.watchdog=15 systemd.watchdog_sec=15 panic=5 systemd.gpt_auto=0 gpt console=ttyAMA0 quiet"
+             pivot.watchdog=15 systemd.watchdog_sec=15 panic=5 systemd.gpt_auto=0 cryptomgr.notests \
+             loop.max_loop=0 gpt console=ttyAMA0 quiet"
         );
     }
 
     #[test]
     fn given_words_win() {
-        let line = cmdline(&disk(Table::Mbr, "panic=-1 pivot.watchdog=off"), &BOOT).unwrap();
+        let words = "panic=-1 pivot.watchdog=off cryptomgr.notests=0 loop.max_loop=8";
+        let line = cmdline(&disk(Table::Mbr, words), &BOOT).unwrap();
         assert_eq!(
             line,
             "pivot.slot=_ pivot.data=PARTUUID=11223344-04 pivot.revision=7 pivot.overlay=volatile \
-             systemd.watchdog_sec=15 systemd.gpt_auto=0 panic=-1 pivot.watchdog=off"
+             systemd.watchdog_sec=15 systemd.gpt_auto=0 panic=-1 pivot.watchdog=off cryptomgr.notests=0 \
+             loop.max_loop=8"
         );
         assert_eq!(line.as_bytes()[LETTER_AT as usize], b'_');
     }
@@ -203,9 +210,9 @@ mod tests {
     fn on_a_raspberry_pi() {
         let pi = Boot { is_pi: true, ..BOOT };
         let line = |words: &str| cmdline(&disk(Table::Mbr, words), &pi).unwrap();
-        assert!(line("").ends_with(" systemd.gpt_auto=0 watchdog.stop_on_reboot=0"));
+        assert!(line("").ends_with(" loop.max_loop=0 watchdog.stop_on_reboot=0"));
         let other = line("watchdog.stop_on_reboot=1");
-        assert!(other.ends_with(" systemd.gpt_auto=0 watchdog.stop_on_reboot=1"));
+        assert!(other.ends_with(" loop.max_loop=0 watchdog.stop_on_reboot=1"));
     }
 
     #[test]

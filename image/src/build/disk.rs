@@ -12,6 +12,7 @@ use crate::disk::{self, Disk, Layout};
 use crate::ext4;
 use crate::progress::size;
 use crate::revision;
+use crate::soc::Payload;
 use crate::tree::Tree;
 
 /// init writes its log without ever allocating a block.
@@ -23,14 +24,17 @@ impl Build<'_> {
     /// letter.
     pub(super) fn disk(&self, revision: &Path, letter: u64) -> Result<Vec<PathBuf>> {
         let config = self.config;
-        let name = format!("{}.img", config.name);
+        let bootloader = self.bootloader.as_ref();
+        let apart = bootloader.and_then(Payload::image);
+        let name = format!("{}{}.img", config.name, if apart.is_some() { "-os" } else { "" });
         let out = self.out.join(&name);
         let staging = tempfile::tempdir_in(self.out).context("cannot make a staging directory")?;
         let content = stage(staging.path(), revision, config.revision.id.as_str())?;
         let least = config.disk.data_size.map_or(0, |size| size.0);
         let bytes = ext4::size_for(content).max(least);
         let [bootsel_size, slot_size] = [config.disk.bootsel_size.0, config.disk.slot_size.0];
-        let layout = Layout::new([bootsel_size, slot_size, slot_size, bytes]);
+        let first = bootloader.map_or(disk::ALIGN, Payload::partitions);
+        let layout = Layout::beginning_at(first, [bootsel_size, slot_size, slot_size, bytes]);
         let step = self.progress.step(&name, bytes + 2 * self.slot.plan()?.usage().0);
         let data = tempfile::NamedTempFile::new_in(self.out)?;
         ext4::Filesystem {
@@ -52,6 +56,7 @@ impl Build<'_> {
             slot: self.slot.plan()?,
             letter,
             data: data.path(),
+            bootloader: bootloader.and_then(Payload::in_disk),
         };
         disk.write(&out, |bytes| step.advance(bytes))?;
         let (used, room) = disk.slot.usage();
@@ -61,7 +66,8 @@ impl Build<'_> {
             self.progress.note("warning: boot partitions are more than 75 % full: disk.slot_size");
         }
         let more = artifact::make(&out, &disk.extents()?, &config.output, self.progress)?;
-        Ok([vec![out], more].concat())
+        let apart = apart.map(|image| self.write(&format!("{}-boot.img", config.name), &image));
+        Ok([vec![out], more, apart.transpose()?.into_iter().collect()].concat())
     }
 }
 

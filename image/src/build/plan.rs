@@ -17,6 +17,7 @@ use crate::progress::Progress;
 use crate::root::{self, Added, Source as Root};
 use crate::rpi;
 use crate::slot::Names;
+use crate::soc::Payload;
 use crate::squashfs::{self, Codec};
 use crate::uefi::{self, Loader};
 
@@ -155,6 +156,14 @@ impl Looked<'_> {
         };
         Ok(Planned { codec: self.codec, file: self.file, kernel, names, image, uefi, early })
     }
+}
+
+/// What the ROM of an SoC starts; it is known to fit.
+pub(super) fn bootloader(config: &Config, progress: Progress) -> Result<Option<Payload>> {
+    let Some(section) = &config.bootloader else { return Ok(None) };
+    let payload = Payload::read(section, config.disk.table).context("[bootloader]")?;
+    payload.note(config.rpi.is_some()).iter().for_each(|note| progress.note(note));
+    Ok(Some(payload))
 }
 
 /// A root that is packed here, and what is put into it.

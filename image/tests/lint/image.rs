@@ -305,6 +305,11 @@ impl Image {
         self.patches.push((PLACES[number - 1].0 * MIB + at, bytes.to_vec()));
     }
 
+    /// The same of the whole disk.
+    pub(crate) fn patch_disk(&mut self, at: u64, bytes: &[u8]) {
+        self.patches.push((at, bytes.to_vec()));
+    }
+
     /// Overwrites the beginning of a partition.
     pub(crate) fn wipe(&mut self, number: usize) {
         self.patch(number, 0, &[0; 4096]);

@@ -184,3 +184,33 @@ fn boards() {
         i.both("kernel_2712.img", format!("Linux version {release} (x)").as_bytes());
     });
 }
+
+#[test]
+fn bootloaders() {
+    let at = "revision r1, manifest";
+    let soc = |soc: &str| {
+        let soc = soc.to_owned();
+        move |i: &mut Image| i.keys.push(("soc", soc))
+    };
+    let ships = |i: &mut Image| i.revision.push(("bootloader.img".to_owned(), vec![7; 4096]));
+    check_clean(soc("generic"));
+    check_clean(|i| {
+        soc("imx8mp")(i);
+        ships(i);
+    });
+    let rule = ["bootloader-shipped"];
+    check(ships, &rule, at, "lists bootloader.img and has no soc=: no device takes it");
+    check(soc("imx9"), &rule, at, "soc=: \"imx9\" is not known here: expected generic");
+    // nothing at byte 33792, and the first partition at 1 MiB
+    let rules = ["bootloader-missing", "bootloader-overlap"];
+    check(soc("imx8mm"), &rules, "byte 33792", "zeros, where soc=imx8mm looks for a bootloader");
+    check(
+        |i| {
+            soc("imx8mm")(i);
+            i.patch_disk(33 << 10, b"boot");
+        },
+        &rules[1..],
+        "partition 1",
+        "begins at byte 1048576, and soc=imx8mm needs what is before byte 8388608",
+    );
+}
