@@ -6,7 +6,7 @@
 #![no_main]
 
 use bootsel::ptable::grow::Refusal::{NotLast, Overlap};
-use bootsel::ptable::grow::{Disk, plan};
+use bootsel::ptable::grow::{Disk, Room, plan};
 use bootsel::ptable::{crc32, gpt, mbr};
 
 const BLOCK: usize = 512;
@@ -33,6 +33,10 @@ fn read(pieces: &Pieces, at: u64, length: usize) -> Option<Vec<u8>> {
         }
     }
     Some(bytes)
+}
+
+fn fill(pieces: &Pieces, at: u64, buffer: &mut [u8]) -> Option<()> {
+    read(pieces, at, buffer.len()).map(|bytes| buffer.copy_from_slice(&bytes))
 }
 
 /// The header, its checksum and that of its entries put right where it is one for them.
@@ -84,14 +88,15 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // The kernel makes no partition of what is longer than the disk.
     for (number, start, end) in before.iter().copied().filter(|one| one.2 <= BYTES) {
         let mut grown = pieces.clone();
-        let disk = Disk { block: BLOCK as u32, bytes: BYTES, read: &|at, n| read(&pieces, at, n) };
-        let Ok(Some(first)) = plan(&disk, number, start) else { continue };
+        let disk = Disk { block: BLOCK as u32, bytes: BYTES, read: &|at, to| fill(&pieces, at, to) };
+        let mut room = Room::EMPTY;
+        let Ok(Some(first)) = plan(&disk, number, start, &mut room) else { continue };
         let new = start + first.length;
         assert!(end <= new && new <= BYTES, "{start}..{end} becomes ..{new}");
         let after = |other: &Partition| other.0 != number && other.1 < other.2 && start < other.2;
         assert!(end == new || !before.iter().any(after), "{number} grows over {before:?}");
-        for write in first.writes {
-            grown.insert(0, write);
+        for (at, bytes) in first.writes.iter().filter(|one| !one.1.is_empty()) {
+            grown.insert(0, (*at, bytes.to_vec()));
             let now = partitions(&grown).expect("there is always a table");
             for (old, now) in before.iter().zip(&now) {
                 assert!(old == now || *now == (number, start, new), "{old:?} becomes {now:?}");
@@ -100,8 +105,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         }
         let now = partitions(&grown).expect("there is a table at the end");
         assert!(now.contains(&(number, start, new)), "{now:?}");
-        let disk = Disk { read: &|at, n| read(&grown, at, n), ..disk };
-        match plan(&disk, number, start) {
+        let disk = Disk { read: &|at, to| fill(&grown, at, to), ..disk };
+        let mut room = Room::EMPTY;
+        match plan(&disk, number, start, &mut room) {
             Ok(None) => {}
             // Mended by one boot, grown by the next.
             Ok(Some(next)) => assert!(end == new && next.length > first.length, "not done"),

@@ -118,6 +118,11 @@ impl Parts {
         self.kernels.retain(|(kernel, _)| kernel.to_string_lossy().contains(name));
     }
 
+    /// Takes this kernel and no other.
+    pub(crate) fn with_kernel(self, kernel: PathBuf, machines: &'static [&'static str]) -> Self {
+        Self { kernels: vec![(kernel, machines)], ..self }
+    }
+
     /// Takes another root.
     pub(crate) fn with_root(self, root: PathBuf) -> Self {
         Self { root, ..self }

@@ -111,6 +111,10 @@ pub(crate) struct Verify {
     /// Name the steps and cases and stop
     #[arg(long)]
     pub(crate) list: bool,
+    /// Measure what a boot costs, in place of tests
+    #[arg(long, value_name = "WHAT", value_enum, num_args = 0..=1, default_missing_value = "boot")]
+    #[arg(require_equals = true)]
+    pub(crate) bench: Option<crate::bench::What>,
     /// Take longer: what is sampled otherwise is done in full
     #[arg(long)]
     pub(crate) all: bool,

@@ -7,11 +7,13 @@ mod checks;
 mod cpio;
 mod cuts;
 mod debian;
-mod disk;
+pub(crate) mod disk;
 mod eeprom;
+mod emmc;
 mod failures;
 mod fixture;
 mod grow;
+mod kernel;
 mod kill;
 mod life;
 mod roots;
@@ -38,8 +40,10 @@ pub(crate) fn cases(all: bool) -> Vec<Case> {
     cases.extend(grow::cases());
     cases.extend(cuts::cases(all));
     cases.extend(eeprom::cases());
+    cases.extend(emmc::cases());
     cases.extend(uefi::cases());
     cases.extend(kill::cases());
+    cases.extend(kernel::cases());
     cases
 }
 

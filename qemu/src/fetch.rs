@@ -46,6 +46,8 @@ pub(crate) enum Wanted {
     MmcUtils,
     /// What that needs.
     LibcArmhf,
+    /// An init for the smallest initramfs that Debian has: what pivot is measured beside.
+    TinyInitramfs,
     /// UEFI for QEMU's `virt` machine.
     Uefi,
     /// U-Boot for the same machine, which does UEFI, too.
@@ -85,6 +87,7 @@ impl Wanted {
             Self::Libc => ("libc6", "arm64", guest),
             Self::MmcUtils => ("mmc-utils", "armhf", guest),
             Self::LibcArmhf => ("libc6", "armhf", guest),
+            Self::TinyInitramfs => ("tiny-initramfs-core", "arm64", guest),
             Self::Uefi => ("qemu-efi-aarch64", "all", guest),
             Self::UBoot => ("u-boot-qemu", "all", guest),
             Self::Grub => ("grub-efi-arm64-signed", "arm64", guest),

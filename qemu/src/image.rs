@@ -50,6 +50,8 @@ pub(crate) struct Config<'a> {
     pub(crate) data_size: Option<&'a str>,
     /// Of partition 1 and of each slot, where it is not the builder's own.
     pub(crate) sizes: Option<[&'a str; 2]>,
+    /// More sections.
+    pub(crate) more: &'a str,
 }
 
 /// Level of zstd: a tenth larger than by the default, and packed in a fifteenth of the time.
@@ -83,6 +85,7 @@ impl<'a> Config<'a> {
             bootsel: None,
             data_size: None,
             sizes: None,
+            more: "",
         }
     }
 
@@ -138,13 +141,24 @@ impl<'a> Config<'a> {
         if let Some(firmware) = self.firmware {
             text.push_str(&format!("[firmware]\ndirectories = [{}]\n", quoted(firmware)));
         }
-        text
+        text + self.more
     }
 
     /// Builds the image in `out`.
     pub(crate) fn build(&self, pivot_image: &Path, out: &Path, output: Output) -> Result<Image> {
         self.make("build", pivot_image, out, output)?;
         Image::open(out, self.name)
+    }
+
+    /// The same with `boot_image`: the disk without its bootloader.
+    pub(crate) fn build_apart(
+        &self,
+        pivot_image: &Path,
+        out: &Path,
+        output: Output,
+    ) -> Result<Image> {
+        self.make("build", pivot_image, out, output)?;
+        Image::open(out, &format!("{}-os", self.name))
     }
 
     /// The same without a disk image, for a bundle.

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the command line")]
 
 mod apt;
+mod bench;
 mod board;
 mod boot;
 mod cargo;

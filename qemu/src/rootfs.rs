@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use crate::{progress, tool};
 
 use debian::Release;
+pub(crate) use debian::customized;
 pub(crate) use witness::{IDENTITY, Layout, device as device_tree, tree as witness_tree};
 
 /// What is booted.

@@ -69,6 +69,16 @@ const VERIFY: &[Package] = &[
     package("binutils", Program("readelf"), "counts the lines of ours in init"),
     package("mandoc", Program("mandoc"), "checks the manual pages"),
     package("g++", Program("g++"), "libFuzzer is C++"),
+    package("flex", Program("flex"), "Linux's Kconfig judges the fragments of kernel/"),
+    package("bison", Program("bison"), "likewise"),
+    package("bc", Program("bc"), "likewise"),
+    package("make", Program("make"), "likewise"),
+    package("perl", Program("perl"), "likewise"),
+    package(
+        "gcc-aarch64-linux-gnu",
+        Program("aarch64-linux-gnu-gcc"),
+        "its options depend on the compiler",
+    ),
 ];
 
 /// What is about to be done.

@@ -4,6 +4,7 @@
 use std::env;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -91,6 +92,13 @@ pub(crate) fn tail(text: &str, count: usize) -> String {
 pub(crate) fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
     let mut copy = command("cp");
     run(copy.args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to)).map(drop)
+}
+
+/// Overwrites bytes of a disk.
+pub(crate) fn poke(disk: &Path, at: u64, bytes: &[u8]) -> Result<()> {
+    let file = File::options().write(true).open(disk);
+    let file = file.with_context(|| format!("cannot write {}", disk.display()))?;
+    Ok(file.write_all_at(bytes, at)?)
 }
 
 /// The hash of a file, in hexadecimal.

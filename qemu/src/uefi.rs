@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::fetch::{self, Store, Wanted};
 use crate::machine::CORTEX_A72;
-use crate::{image, recorder, tool};
+use crate::{recorder, tool};
 
 /// In the package of the firmware: without Secure Boot.
 const FIRMWARE: &str = "usr/share/qemu-efi-aarch64/QEMU_EFI.fd";
@@ -141,6 +141,6 @@ impl Uefi {
 
     /// Overwrites bytes of the disk.
     pub(crate) fn poke(&self, at: u64, bytes: &[u8]) -> Result<()> {
-        image::poke(&self.disk, at, bytes)
+        tool::poke(&self.disk, at, bytes)
     }
 }

@@ -2,6 +2,7 @@
 //! `cargo verify`: all tests, in three rings; a line for each step and a summary at the end.
 
 mod fuzz;
+mod kernel;
 mod mounts;
 mod tidy;
 mod workspace;
@@ -17,7 +18,9 @@ use serde::Serialize;
 
 use crate::e2e::{self, Case, Fixture};
 use crate::setup::{self, Purpose};
-use crate::{cli, tool};
+use crate::{bench, cli, tool};
+
+pub(crate) use workspace::sizes;
 
 /// What one step has to say beside passing: a number, or nothing.
 pub(crate) type Note = String;
@@ -95,7 +98,7 @@ fn indent(text: &str) -> String {
 pub(crate) fn verify(options: &cli::Verify) -> Result<ExitCode> {
     let asked = |ring: u8| options.ring.is_empty() || options.ring.contains(&ring);
     let wanted = |name: &str| name.contains(&options.only);
-    let rings = [(1, workspace::steps(options.all)), (2, mounts::steps())];
+    let rings = [(1, workspace::steps(options.all)), (2, mounts::steps()), (3, bench::steps())];
     let steps: Vec<(u8, Step)> = rings
         .into_iter()
         .filter(|(ring, _)| asked(*ring))
@@ -110,6 +113,9 @@ pub(crate) fn verify(options: &cli::Verify) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     setup::ensure_ready(Purpose::Verify, !options.no_install)?;
+    if let Some(what) = options.bench {
+        return bench::run(what, options.all);
+    }
     let results = Results { json: options.json, lines: Mutex::default() };
     for (ring, step) in &steps {
         results.record(*ring, step.name, step.run);

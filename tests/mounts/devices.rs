@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mount::block::{BlockDevice, Roots, find, list};
+use mount::device::DeviceName;
 use mount::uevent::Uevents;
 use mount::wait::{self, Deadline};
 use tests::{Loop, in_namespace, run};
@@ -13,12 +14,12 @@ use tests::{Loop, in_namespace, run};
 const ROOTS: Roots<'static> = Roots { sys: "/sys", dev: "/dev" };
 
 fn found(name: &str) -> Option<BlockDevice> {
-    find(&ROOTS, &name.parse().unwrap()).unwrap()
+    find(&ROOTS, &DeviceName::parse(name).unwrap()).unwrap()
 }
 
 #[track_caller]
 fn check(name: &str, expected: Option<&str>) {
-    assert_eq!(found(name).map(|device| device.node).as_deref(), expected, "{name}");
+    assert_eq!(found(name).map(|device| device.node), expected, "{name}");
 }
 
 // Start and size of a partition are in sectors of 512 bytes.
@@ -41,11 +42,11 @@ fn a_loop_device_by_node_and_number() {
             stat,
             format!("{0}:{1} {2}", ours.major, ours.minor, (ours.major << 8) | ours.minor)
         );
-        assert_eq!((ours.name.as_str(), &ours.node), (device.name(), &device.node));
+        assert_eq!((ours.name, ours.node), (device.name(), &*device.node));
         check(&format!("{}:{}", ours.major, ours.minor), Some(&device.node));
         check(&format!("{:02x}{:02x}", ours.major, ours.minor), Some(&device.node));
-        assert!(!list(&ROOTS).iter().any(|name| name.starts_with("loop0")));
-        println!("block devices: {}", list(&ROOTS).join(" "));
+        assert!(!list(&ROOTS).contains(" loop0"));
+        println!("block devices: {}", list(&ROOTS));
     });
 }
 
@@ -145,7 +146,7 @@ fn the_same_card_twice_is_refused_by_name() {
         let mut nodes = disks.each_ref().map(|disk| add(disk, 1, "2048", "2048"));
         nodes.sort();
         let name = "PARTUUID=8a3f1c0f-01";
-        let text = find(&ROOTS, &name.parse().unwrap()).unwrap_err().to_string();
+        let text = find(&ROOTS, &DeviceName::parse(name).unwrap()).unwrap_err().to_string();
         assert_eq!(
             text,
             format!("cannot choose between {} and {}: both are {name}", nodes[0], nodes[1])
@@ -158,7 +159,7 @@ fn a_partition_that_comes_late_is_told_by_its_uevent() {
     in_namespace(|scratch| {
         let disk = Loop::attach(&scratch.zeros("image", 8 << 20), &["--partscan"]);
         let node = format!("{}p3", disk.node);
-        let name = node.parse().unwrap();
+        let name = DeviceName::parse(&node).unwrap();
         let uevents = Uevents::open().unwrap();
         thread::scope(|scope| {
             let adder = scope.spawn(|| {
@@ -176,7 +177,7 @@ fn a_partition_that_comes_late_is_told_by_its_uevent() {
 
 #[test]
 fn what_does_not_come_is_named_at_the_deadline() {
-    let name = "PARTLABEL=no such partition".parse().unwrap();
+    let name = DeviceName::parse("PARTLABEL=no such partition").unwrap();
     let uevents = Uevents::open().unwrap();
     let began = Instant::now();
     let error = wait::device(&ROOTS, &name, Some(&uevents), &Deadline::new(1)).unwrap_err();

@@ -12,8 +12,8 @@ use tests::{Loop, in_namespace, mounts_on, run};
 const READ_WRITE: Options<'static> =
     Options { kinds: None, read_only: false, data: None, warn: |line| eprintln!("{line}") };
 
-fn ext4(read_only: bool) -> Mounted {
-    Mounted { kind: "ext4".to_owned(), read_only }
+fn ext4(read_only: bool) -> Mounted<'static> {
+    Mounted { kind: "ext4", read_only }
 }
 
 fn has(target: &str, option: &str) -> bool {

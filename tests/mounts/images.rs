@@ -158,7 +158,7 @@ fn many_at_once_take_different_devices() {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(attach)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        let mut nodes: Vec<String> = devices.iter().map(|device| device.node.clone()).collect();
+        let mut nodes: Vec<String> = devices.iter().map(|device| device.node.to_owned()).collect();
         nodes.sort();
         nodes.dedup();
         assert_eq!(nodes.len(), 8);
@@ -185,12 +185,13 @@ fn direct_io_where_it_is_possible() {
 #[test]
 fn loopdev_sees_the_device_bound() {
     use mount::block::{Roots, find};
+    use mount::device::DeviceName;
     in_namespace(|scratch| {
         let image = scratch.squashfs("a.squashfs", &[]);
         let device = image::attach(&image, false).unwrap();
         let theirs = loopdev::LoopDevice::open(&device.node).unwrap();
         let roots = Roots { sys: "/sys", dev: "/dev" };
-        let ours = find(&roots, &device.node.parse().unwrap()).unwrap().unwrap();
+        let ours = find(&roots, &DeviceName::parse(device.node).unwrap()).unwrap().unwrap();
         assert_eq!(theirs.path().unwrap(), Path::new(&ours.node));
         assert_eq!((theirs.major().unwrap(), theirs.minor().unwrap()), (ours.major, ours.minor));
         let taken = theirs.attach_file(&image).unwrap_err();

@@ -17,10 +17,10 @@ fn blkid(image: &str, tag: &str) -> Option<String> {
 fn check(image: &str, kind: Kind, label: Option<&str>) {
     let found = read(image).unwrap().expect("no superblock found");
     assert_eq!(found.kind, kind);
-    assert_eq!(found.uuid, blkid(image, "UUID"));
-    assert_eq!(found.label, blkid(image, "LABEL"));
-    assert_eq!(found.label.as_deref(), label);
-    assert_eq!(found.uuid.is_some(), kind != Kind::Squashfs);
+    assert_eq!(*found.uuid, blkid(image, "UUID").unwrap_or_default());
+    assert_eq!(*found.label, blkid(image, "LABEL").unwrap_or_default());
+    assert_eq!(&*found.label, label.unwrap_or_default());
+    assert_eq!(found.uuid.is_empty(), kind == Kind::Squashfs);
     assert!(!found.errors);
     if kind != Kind::Ext4 {
         assert_eq!(blkid(image, "TYPE").as_deref(), Some(kind.name()));

@@ -69,9 +69,16 @@ fn archive(release: Release) -> Result<PathBuf> {
     once(release, "tar.gz", |to| {
         progress::step(&format!("Debian {} by mmdebstrap", release.codename()), || {
             let _runs = Binfmt::register()?;
-            mmdebstrap(release, to)
+            mmdebstrap(release, INCLUDE, HOOK, to)
         })
     })
+}
+
+/// A Debian 12 with these packages for the time that `hook` takes, a shell's command with the directory as `$1`.
+pub(crate) fn customized(packages: &str, hook: &str) -> Result<()> {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _runs = Binfmt::register()?;
+    mmdebstrap(Release::Bookworm, packages, hook, Path::new("/dev/null"))
 }
 
 /// A file in the cache, made if it is not there.
@@ -96,12 +103,12 @@ fn recipe(release: Release) -> String {
     Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn mmdebstrap(release: Release, tar: &Path) -> Result<()> {
+fn mmdebstrap(release: Release, include: &str, hook: &str, tar: &Path) -> Result<()> {
     let suite = release.codename();
     let mirror = Mirrors::of_this_machine()?.main;
     let mut command = tool::command("mmdebstrap");
     command.args(["--quiet", "--variant=minbase", "--architectures=arm64", "--skip=check/qemu"]);
-    command.arg(format!("--include={INCLUDE}")).arg(format!("--customize-hook={HOOK}"));
+    command.arg(format!("--include={include}")).arg(format!("--customize-hook={hook}"));
     for option in inherited()? {
         command.arg(format!("--aptopt={option}"));
     }

@@ -67,13 +67,17 @@ says try
 
 /// The root of a device that is updated, without systemd: the witness, a shell, `bootsel`, and the key that bundles are
 /// signed with.
-pub(crate) fn device(identity: &str, key: &Path) -> Result<Tree> {
-    let tree = tree(Programs::Arm64, Layout::Merged)?;
+pub(crate) fn device(programs: Programs, identity: &str, key: &Path) -> Result<Tree> {
+    let tree = tree(programs, Layout::Merged)?;
     for directory in ["bin", "etc/pivot/keys"] {
         fs::create_dir_all(tree.path().join(directory))?;
     }
-    tree.program("usr/sbin/bootsel", &cargo::BOOTSEL.shipped()?)?;
-    let package = Store::open()?.get(Wanted::Busybox)?;
+    let (bootsel, busybox) = match programs {
+        Programs::Arm64 => (cargo::BOOTSEL, Wanted::Busybox),
+        Programs::EveryPi => (cargo::BOOTSEL_ARMV6, Wanted::BusyboxArmel),
+    };
+    tree.program("usr/sbin/bootsel", &bootsel.shipped()?)?;
+    let package = Store::open()?.get(busybox)?;
     fetch::unpack(&package, "bin/busybox", &tree.path().join("bin/busybox"))?;
     tree.link("bin/sh", "busybox")?;
     tree.file("etc/rc.guard", GUARD, 0o755)?;
