@@ -31,7 +31,7 @@ impl Boot {
             return;
         }
         if let Some(place) = block::partition(&self.roots(), device) {
-            let table = grow_partition(&place);
+            let table = grow_partition(&place, device.node);
             self.note_growth("data_partition", place.disk, table);
             let ext4 = grow_ext4(device.node, &found);
             self.note_growth("data_ext4", device.node, ext4);
@@ -53,10 +53,16 @@ impl Boot {
 
 /// Gives the partition the rest of its disk: first in the table, then in the kernel.
 #[inline(never)]
-fn grow_partition(place: &Partition) -> Result<Option<u64>, Error> {
+fn grow_partition(place: &Partition, node: &str) -> Result<Option<u64>, Error> {
+    let length = |file: &OwnedFd| partition::length(file).unwrap_or_default();
+    let end = place.start.saturating_add(length(&file::open_with(node, OFlags::RDONLY)?));
     let file = file::open_with(place.disk, OFlags::RDONLY)?;
+    let bytes = length(&file);
+    // Nearly every boot: the table and its checksums need not be read.
+    if bytes.saturating_sub(end) < grow::WORTH {
+        return Ok(None);
+    }
     let read = |offset, buffer: &mut [u8]| file::fill_at(&file, offset, buffer);
-    let bytes = partition::length(&file).unwrap_or_default();
     let disk = Disk { block: partition::block(&file), bytes, read: &read };
     let mut room = Room::EMPTY;
     let plan = grow::plan(&disk, place.number, place.start, &mut room);

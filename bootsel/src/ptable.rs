@@ -93,12 +93,34 @@ fn crc32_on(before: u32, bytes: &[u8]) -> u32 {
     let mut crc = !before;
     for byte in bytes {
         crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
+        for _ in 0..2 {
+            crc = crc >> 4 ^ NIBBLES.get((crc & 15) as usize).copied().unwrap_or_default();
         }
     }
     !crc
 }
+
+/// What four bits that leave the register change in it. Four bits at a time are a quarter of the work of one, for 64 bytes;
+/// eight would be 1 KB of PID 1.
+const NIBBLES: [u32; 16] = {
+    let (mut table, mut number) = ([0; 16], 0_u32);
+    while number < 16 {
+        let (mut crc, mut bit) = (number, 0);
+        while bit < 4 {
+            crc = crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
+            bit += 1;
+        }
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "a constant expression, judged by the compiler"
+        )]
+        {
+            table[number as usize] = crc;
+        }
+        number += 1;
+    }
+    table
+};
 
 /// How a disk is read: it fills the buffer from an offset on, or says that it cannot.
 pub type ReadAt<'a> = &'a dyn Fn(u64, &mut [u8]) -> Option<()>;

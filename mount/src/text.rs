@@ -8,8 +8,10 @@ use uapi::memory;
 #[macro_export]
 macro_rules! text {
     ($pattern:literal $(, $word:expr)* $(,)?) => {{
-        const WORDS: usize = <[&str]>::len(&[$(stringify!($word)),*]);
-        const { assert!($crate::text::places($pattern) == WORDS, "a word for each place") }
+        const {
+            let words = <[&str]>::len(&[$(stringify!($word)),*]);
+            assert!($crate::text::places($pattern) == words, "a word for each place");
+        }
         $crate::text_of!($pattern, $(AsRef::<str>::as_ref(&$word)),*)
     }};
 }

@@ -3,8 +3,12 @@
 //! GPT: a header in sector 1 and its entries, and both again at the end of the disk
 //! (UEFI specification 2.10, section 5.3).
 
-use super::{Error, Guid, ReadAt, bytes_at, crc32, crc32_on, le32, le64, mbr, put};
+mod disk;
+
+use super::{Error, Guid, bytes_at, crc32, crc32_on, le32, le64, mbr, put};
 use alloc::{string::String, vec, vec::Vec};
+
+pub use disk::{RawEntry, find, guid, is_named, read_entry};
 
 const MAGIC: &[u8; 8] = b"EFI PART";
 const REVISION: u32 = 0x0001_0000;
@@ -145,49 +149,6 @@ fn checksum(sector: &[u8]) -> Option<u32> {
     let (before, rest) = sector.get(..size)?.split_at_checked(CRC_AT)?;
     // Its own place counts as zeros.
     Some(crc32_on(crc32_on(crc32(before), &[0; 4]), rest.get(4..)?))
-}
-
-/// The header that counts: the first one, or that in the last block of the disk where the first one or its entries are not
-/// right. Its block is left in `sector`, whose length is a block's.
-pub fn find(disk: ReadAt<'_>, sector: &mut [u8], last: u64) -> Option<Header> {
-    [1, last].into_iter().find_map(|lba| read(disk, sector, lba))
-}
-
-fn read(disk: ReadAt<'_>, sector: &mut [u8], lba: u64) -> Option<Header> {
-    disk(lba.checked_mul(sector.len() as u64)?, sector)?;
-    let header = Header::parse(sector, lba).ok()?;
-    // Piece by piece: there may be 4 MiB of them.
-    let (mut crc, mut place, mut piece) = (0, header.entries_offset(), [0; 4096]);
-    let mut left = usize::try_from(header.entries_bytes()).ok()?;
-    while left > 0 {
-        let piece = piece.get_mut(..left.min(4096))?;
-        disk(place, piece)?;
-        crc = crc32_on(crc, piece);
-        (place, left) = (place.checked_add(piece.len() as u64)?, left - piece.len());
-    }
-    (crc == header.entries_crc).then_some(header)
-}
-
-/// An entry as it is on the disk.
-pub type RawEntry = [u8; ENTRY_SIZE as usize];
-
-/// The partition of that number; `None` for an unused entry, too.
-pub fn read_entry(disk: ReadAt<'_>, header: &Header, number: u32) -> Option<RawEntry> {
-    let place = number.checked_sub(1).filter(|place| *place < header.entries)?;
-    let place = u64::from(place).checked_mul(header.entry_size.into())?;
-    let mut entry = [0; ENTRY_SIZE as usize];
-    disk(header.entries_offset().checked_add(place)?, &mut entry)?;
-    (!entry.starts_with(&[0; 16])).then_some(entry)
-}
-
-/// The GUID of a partition, the kernel's `PARTUUID=`.
-pub fn guid(entry: &RawEntry) -> Guid {
-    Guid(bytes_at(entry, 16).unwrap_or_default())
-}
-
-/// Whether this is the partition's name, the kernel's `PARTLABEL=`.
-pub fn is_named(entry: &RawEntry, name: &str) -> bool {
-    name.encode_utf16().eq(units(entry))
 }
 
 fn units(entry: &[u8]) -> impl Iterator<Item = u16> {

@@ -2,6 +2,7 @@
 //! A 64-bit Arm computer with UEFI and GRUB, from power-on: the same life as on a Raspberry Pi, every kind of storage, and
 //! what goes wrong with what GRUB reads and writes.
 
+mod fallback;
 mod universal;
 
 use std::path::Path;
@@ -29,6 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("uefi-storage", storage),
         case("uefi-kernels", kernels),
         case("uefi-grubenv", grubenv),
+        case("uefi-fallback", fallback::starts_the_other_slot),
         case("uefi-secure-boot", secure_boot),
         universal::case("uefi-universal", universal::by_edk2),
         universal::case("uefi-u-boot", universal::by_u_boot),
