@@ -161,7 +161,7 @@ pub struct Kernel {
     /// Linux's sources: a directory, or Debian's package; default: the package linux-source-6.12
     #[arg(long, value_name = "DIR|DEB")]
     pub source: Option<PathBuf>,
-    /// Put a copy of the kernel here, as [[kernel]] directory takes it; without it, print where it is kept
+    /// Put a copy of the kernel here, a directory as a configuration takes it; without it, print where it is kept
     #[arg(long, short, visible_alias = "output", value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// End of the release, as in 6.12.95-NAME; default: the names of the fragments but `base`

@@ -51,6 +51,7 @@ pub struct Built {
 pub fn build(arguments: &Arguments, cache: &Cache, progress: Progress) -> Result<Built> {
     let kept = cache.path("").is_some() || arguments.out.is_some();
     ensure!(kept, "without a cache the kernel would be gone: give --out");
+    arguments.out.as_deref().map(is_ours_to_write).transpose()?;
     let source = source_of(arguments, progress)?;
     let plan = Plan::make(arguments, &source, cache, progress)?;
     make::check_config(&Kconfig::parse(&plan.config))?;
@@ -58,6 +59,7 @@ pub fn build(arguments: &Arguments, cache: &Cache, progress: Progress) -> Result
     if let Some(directory) = cached.as_ref().filter(|directory| directory.is_dir()) {
         return plan.deliver(directory, arguments.out.as_deref(), true, progress);
     }
+    source::clean(cache);
     let place = source::temporary(cache)?;
     let made = place.path().join("kernel");
     plan.compile(&source, place.path(), &made, cache, progress)?;
@@ -290,13 +292,19 @@ fn install(make: &Make, to: &Path, trees: bool, modules: bool) -> Result<()> {
     Ok(fs::write(to.join("release"), release)?)
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// A directory that is not there, or empty, or has an earlier copy in it.
+fn is_ours_to_write(to: &Path) -> Result<()> {
     let empty = !to.exists() || fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_none());
     ensure!(
         empty || to.join("release").is_file(),
         "{} is there, and not of this program",
         to.display()
     );
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    is_ours_to_write(to)?;
     if to.exists() {
         fs::remove_dir_all(to).with_context(|| format!("cannot replace {}", to.display()))?;
     }

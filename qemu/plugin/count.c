@@ -102,8 +102,13 @@ static void begins(unsigned vcpu, void *unused)
 static void ends(unsigned vcpu, void *unused)
 {
     (void)vcpu, (void)unused;
-    if (!counting || !out)
+    if (!out)
         return;
+    /* a kernel that mounts the root by itself: all of it was before */
+    if (!counting) {
+        begins(vcpu, NULL);
+        last.number = -1;
+    }
     counting = 0;
     close_call(-1);
     for (size_t i = 0; places && i < PLACES; i++)

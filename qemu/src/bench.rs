@@ -15,6 +15,7 @@ pub(crate) mod plugin;
 mod profile;
 pub(crate) mod world;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -22,6 +23,7 @@ use anyhow::Result;
 use crate::verify::Step;
 use crate::{cargo, progress, tool};
 use measure::Job;
+pub(crate) use world::FLOOR_DEVICE as FLOOR;
 use world::World;
 
 /// What is measured.
@@ -47,7 +49,7 @@ pub(crate) fn steps() -> Vec<Step> {
 }
 
 /// Measures, or says why that cannot be done here.
-pub(crate) fn run(what: What, all: bool) -> Result<ExitCode> {
+pub(crate) fn run(what: What, all: bool, kernel: Option<&Path>) -> Result<ExitCode> {
     if what == What::Install {
         // it needs no guest: the program that ships, but for this machine
         let mut test = cargo::cargo();
@@ -63,7 +65,7 @@ pub(crate) fn run(what: What, all: bool) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     };
-    let world = World::build(directory, plugin)?;
+    let world = World::build(directory, plugin, kernel)?;
     match what {
         What::Boot => boot(&world, all)?,
         What::Profile => profile::show(&world)?,

@@ -115,6 +115,9 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "WHAT", value_enum, num_args = 0..=1, default_missing_value = "boot")]
     #[arg(require_equals = true)]
     pub(crate) bench: Option<crate::bench::What>,
+    /// The kernel that is measured with: a package, or a directory with boot and lib/modules
+    #[arg(long, value_name = "PATH", requires = "bench")]
+    pub(crate) kernel: Option<PathBuf>,
     /// Take longer: what is sampled otherwise is done in full
     #[arg(long)]
     pub(crate) all: bool,

@@ -114,7 +114,7 @@ pub(crate) fn verify(options: &cli::Verify) -> Result<ExitCode> {
     }
     setup::ensure_ready(Purpose::Verify, !options.no_install)?;
     if let Some(what) = options.bench {
-        return bench::run(what, options.all);
+        return bench::run(what, options.all, options.kernel.as_deref());
     }
     let results = Results { json: options.json, lines: Mutex::default() };
     for (ring, step) in &steps {

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
@@ -190,13 +190,32 @@ fn unpack(
     Ok(Unpacked { path: temporary.path().join("linux"), _temporary: Some(temporary) })
 }
 
+/// How directories of ours are called while they are worked in.
+const WORK: &str = ".linux-";
+/// Nobody compiles that long.
+const STALE: Duration = Duration::from_hours(24);
+
 /// A directory of ours, in the cache where there is one: sources and objects are more than a /tmp in memory may hold.
 pub(super) fn temporary(cache: &Cache) -> Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(WORK);
     let directory = match cache.path("") {
-        Some(path) => fs::create_dir_all(&path).and_then(|()| TempDir::new_in(path)),
-        None => TempDir::new(),
+        Some(path) => fs::create_dir_all(&path).and_then(|()| builder.tempdir_in(path)),
+        None => builder.tempdir(),
     };
     directory.context("cannot make a temporary directory")
+}
+
+/// Deletes what runs left that were killed: gigabytes. What cannot be deleted is not ours to mind.
+pub(super) fn clean(cache: &Cache) {
+    let Some(directory) = cache.path("") else { return };
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let ours = entry.file_name().to_string_lossy().starts_with(WORK);
+        let age = entry.metadata().and_then(|found| found.modified()).map(|time| time.elapsed());
+        if ours && age.is_ok_and(|age| age.is_ok_and(|age| age > STALE)) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Puts what is wanted below `<to>/linux`.
@@ -227,7 +246,7 @@ fn untar(name: &str, packed: &mut dyn Read, to: &Path, wanted: fn(&Path) -> bool
         std::io::copy(&mut entry, &mut file)?;
         let mode = entry.header().mode()? & 0o777;
         fs::set_permissions(&place, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
-        file.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(entry.header().mtime()?))?;
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(entry.header().mtime()?))?;
     }
     Ok(())
 }

@@ -65,20 +65,25 @@ fn begin() -> Result<OwnedFd> {
     Ok(uevents)
 }
 
-/// Loads the modules; `after_first` when the first is in. The last is the one that has an option.
+/// Loads the modules; `after_first` when the first is in, or there is none: then the kernel has all drivers. The last is the one
+/// that has an option.
 fn modules(mut after_first: impl FnMut() -> Result<()>) -> Result<()> {
-    for tens in b'0'..=b'9' {
+    'all: for tens in b'0'..=b'9' {
         for ones in b'0'..=b'9' {
-            match module([b'/', tens, ones, 0], c"") {
-                Err(Errno::NOENT) => return module(*b"/lo\0", c"max_loop=0"),
-                result => result?,
-            }
+            let loaded = module([b'/', tens, ones, 0], c"");
             if (tens, ones) == (b'0', b'0') {
                 after_first()?;
             }
+            match loaded {
+                Err(Errno::NOENT) => break 'all,
+                result => result?,
+            }
         }
     }
-    Ok(())
+    match module(*b"/lo\0", c"max_loop=0") {
+        Err(Errno::NOENT) => Ok(()),
+        result => result,
+    }
 }
 
 /// Loads a module and gives its memory back.

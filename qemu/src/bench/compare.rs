@@ -27,6 +27,8 @@ pub(crate) struct Row {
     ratio: f64,
     /// The same without the system calls that load modules; none where several processes load them at a time.
     ratio_without_loading: Option<f64>,
+    /// From the kernel's start to the root's init.
+    whole: u64,
     user: u64,
     kernel: u64,
     /// Of the kernel's.
@@ -92,6 +94,7 @@ fn row(job: Job, contender: &Contender, rounds: &[Vec<Measured>], i: usize) -> R
         name: contender.name,
         ratio: all(false)?,
         ratio_without_loading: if parallel { None } else { Some(all(true)?) },
+        whole: counts.before + counts.all(),
         user: counts.user,
         kernel: counts.kernel,
         loading: loading(counts),
@@ -120,9 +123,9 @@ pub(crate) fn write(world: &World, rows: &[Row]) -> Result<String> {
 }
 
 fn markdown(rows: &[Row]) -> String {
-    let mut text = "| job | init | times the floor | without loading modules | user instructions | kernel instructions | system calls \
+    let mut text = "| job | init | times the floor | without loading modules | kernel's start to root | user instructions | kernel instructions | system calls \
                     | peak RSS | program | initramfs | files left |\n\
-                    |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+                    |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
         .to_owned();
     for row in rows {
         let without = row.ratio_without_loading.map_or("".into(), |r| format!("{r:.2}"));
@@ -131,10 +134,11 @@ fn markdown(rows: &[Row]) -> String {
             .as_ref()
             .map_or(row.left.to_string(), |why| format!("{} ({why})", row.left));
         text.push_str(&format!(
-            "| {} | {} | {:.3} | {without} | {} | {} M | {} | {} KiB | {} | {} | {left} |\n",
+            "| {} | {} | {:.3} | {without} | {} M | {} | {} M | {} | {} KiB | {} | {} | {left} |\n",
             row.job,
             row.name,
             row.ratio,
+            millions(row.whole),
             grouped(row.user),
             millions(row.kernel),
             grouped(row.system_calls as u64),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ::image::cpio::Archive;
 use ::image::{compress, deb};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::measure::{Boot, Job};
 use super::world::{FLOOR_DEVICE, FLOOR_ROOT, QUIET, World};
@@ -32,6 +32,9 @@ const DIRECTORIES: [&str; 5] = ["dev", "proc", "run", "sys", "sysroot"];
 /// For those that start a whole system.
 pub(super) const LONG: Duration = Duration::from_secs(600);
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// Bytes of a program that does the least.
+const FLOOR_LIMIT: u64 = 30_000;
 
 /// `root=` of the other disk.
 const ROOT: &str = "root=/dev/vda1 rootfstype=ext4 ro";
@@ -85,6 +88,17 @@ impl World {
             found.push(self.tiny()?);
         }
         found.extend(self.packaged(job, all)?);
+        let driver = |name: &str| !self.modules.iter().any(|(module, _)| module == name);
+        if job == Job::Root && driver("ext4") && driver("virtio_blk") {
+            let boot = self.boot(job, Vec::new());
+            found.push(Contender {
+                name: "none: the kernel",
+                boot,
+                program: 0,
+                initramfs: 0,
+                parallel: true,
+            });
+        }
         Ok(found)
     }
 
@@ -101,6 +115,10 @@ impl World {
     pub(crate) fn floor_of(&self, job: Job, program: Program) -> Result<Contender> {
         let program = fs::read(program.shipped()?)?;
         let (mut archive, length) = (self.start(), program.len() as u64);
+        ensure!(
+            length <= FLOOR_LIMIT,
+            "a floor of {length} bytes is none: {FLOOR_LIMIT} are the limit"
+        );
         archive.file("init", 0o755, program);
         if job == Job::Device {
             let image =
@@ -141,8 +159,12 @@ impl World {
         let (mut archive, length) = (self.start(), program.len() as u64);
         archive.directory("target");
         archive.file("init", 0o755, program);
-        let names = (0..self.modules.len() - 1).map(|number| format!("/{number:02}\n"));
-        let list = names.collect::<String>() + "/lo max_loop=0\n";
+        let numbered = self.modules.iter().filter(|(name, _)| name != "loop");
+        let mut list: String =
+            numbered.zip(0..).map(|(_, number)| format!("/{number:02}\n")).collect();
+        if self.modules.iter().any(|(name, _)| name == "loop") {
+            list.push_str("/lo max_loop=0\n");
+        }
         archive.file("modules", 0o644, list.into_bytes());
         self.contender("tiny-initramfs", Job::Root, &archive, length)
     }

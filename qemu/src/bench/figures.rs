@@ -131,7 +131,7 @@ pub(crate) fn compare() -> Result<Note> {
         Ok(plugin) => plugin,
         Err(why) => return Ok(format!("SKIPPED, nothing was measured: {why:#}")),
     };
-    let measured = Figures::measured(&World::build(directory, plugin)?)?;
+    let measured = Figures::measured(&World::build(directory, plugin, None)?)?;
     within(&measured, &Figures::recorded()?)?;
     Ok(measured.line().trim_start_matches("- Measured: ").to_owned())
 }

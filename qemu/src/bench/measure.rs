@@ -28,7 +28,7 @@ pub(crate) enum Job {
 #[derive(Clone, Debug)]
 pub(crate) struct Boot {
     pub(crate) job: Job,
-    /// The initramfs, without the marks.
+    /// The initramfs, without the marks; empty where the kernel is to mount the root by itself.
     pub(crate) initramfs: Vec<u8>,
     /// The kernel's command line.
     pub(crate) words: String,
@@ -64,7 +64,12 @@ impl World {
         let mut archives = boot.initramfs.clone();
         // where the kernel looks for one more: at a multiple of four
         archives.resize(archives.len().next_multiple_of(512), 0);
-        archives.extend_from_slice(&self.begin);
+        if boot.initramfs.is_empty() {
+            // none: the kernel finds nothing to unpack, and goes on to root=
+            archives.resize(512, 0);
+        } else {
+            archives.extend_from_slice(&self.begin);
+        }
         fs::write(&initrd, archives)?;
         let own = match boot.job {
             Job::Device => &self.image.disk,

@@ -44,7 +44,9 @@ pub(crate) fn show(world: &World) -> Result<()> {
 fn names(program: &Path) -> Result<BTreeMap<u64, String>> {
     let bytes = fs::read(program)?;
     let file = object::File::parse(&*bytes).context("the program with its symbols")?;
-    let functions = file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text);
+    // what is written in assembly may have no type
+    let kinds = [SymbolKind::Text, SymbolKind::Label, SymbolKind::Unknown];
+    let functions = file.symbols().filter(|symbol| kinds.contains(&symbol.kind()));
     Ok(functions
         .filter_map(|symbol| {
             Some((symbol.address(), format!("{:#}", demangle(symbol.name().ok()?))))

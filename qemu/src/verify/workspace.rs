@@ -63,7 +63,7 @@ fn clippy() -> Result<Note> {
 /// The entry of init and its system calls are compiled for the devices' machines alone.
 fn clippy_device() -> Result<Note> {
     let mut notes = Vec::new();
-    for program in [INIT, INIT_ARMV6] {
+    for program in [INIT, INIT_ARMV6, bench::FLOOR] {
         let mut clippy = cargo();
         clippy.args(["clippy", "--quiet", "--locked", "--package", program.package]);
         // As it ships: without std there is no other way to panic than to abort.
