@@ -5,6 +5,7 @@
 //! other and only what matches is kept: this runs at every uevent of a wait.
 
 use bootsel::text::{fill, number, of};
+use uapi::memory;
 
 use crate::device::{By, DeviceName, decimal};
 use crate::file::ATTRIBUTE;
@@ -122,16 +123,20 @@ pub fn partition(roots: &Roots<'_>, device: &BlockDevice) -> Option<Partition> {
     Some(Partition { number: partition, disk: text!("{}/{}", roots.dev, disk), start })
 }
 
+/// As many names as a line of the log could hold twice over.
+const LIST: usize = 2048;
+
 /// The names of the block devices that are there, a blank before each, without those backed by memory or files: for
 /// messages.
 pub fn list(roots: &Roots<'_>) -> &'static str {
-    let mut list = "";
+    let (list, mut length) = (memory::bytes(LIST), 0);
     for name in &*file::names(directory(roots, "", &mut [0; 512])) {
         if !is_any(name, &["loop", "ram", "zram"]) {
-            list = text!("{} {}", list, name);
+            let room = list.get_mut(length..).unwrap_or_default();
+            length += fill(room, " {}", &[name]).len();
         }
     }
-    list
+    of(list.get(..length).unwrap_or_default())
 }
 
 fn directory<'a>(roots: &Roots<'_>, name: &str, room: &'a mut PathRoom) -> &'a str {

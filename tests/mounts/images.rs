@@ -173,7 +173,7 @@ fn direct_io_where_it_is_possible() {
     in_namespace(|scratch| {
         let image = scratch.squashfs("a.squashfs", &[]);
         let device = image::attach(&image, true).unwrap();
-        let line = losetup(&device.node);
+        let line = losetup(device.node);
         assert!(line.starts_with(&format!("{image} 1 1 ")), "{line}");
         let bytes = run("dd", &["status=none", "bs=4", "count=1", &format!("if={}", device.node)]);
         assert_eq!(bytes, "hsqs");
@@ -189,7 +189,7 @@ fn loopdev_sees_the_device_bound() {
     in_namespace(|scratch| {
         let image = scratch.squashfs("a.squashfs", &[]);
         let device = image::attach(&image, false).unwrap();
-        let theirs = loopdev::LoopDevice::open(&device.node).unwrap();
+        let theirs = loopdev::LoopDevice::open(device.node).unwrap();
         let roots = Roots { sys: "/sys", dev: "/dev" };
         let ours = find(&roots, &DeviceName::parse(device.node).unwrap()).unwrap().unwrap();
         assert_eq!(theirs.path().unwrap(), Path::new(&ours.node));

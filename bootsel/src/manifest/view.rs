@@ -17,7 +17,7 @@ pub struct View<'a> {
     files: &'a str,
 }
 
-/// A file that a manifest lists; see [`File`].
+/// A file that a manifest lists; see [`File`](super::File).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed<'a> {
     /// Hash of the content.

@@ -8,14 +8,17 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::compare::{grouped, loading, thousandths};
+use super::contenders::Contender;
 use super::measure::{Job, judge};
-use super::plugin;
+use super::plugin::{self, Counts};
 use super::world::World;
 use crate::cargo::workspace;
 use crate::verify::{Note, sizes};
 
 const FILE: &str = "ci/floor.toml";
 const CHANGELOG: &str = "CHANGELOG.md";
+/// How often each is booted.
+const ROUNDS: usize = 3;
 /// How far a figure may be from the recorded one, as a divisor of that.
 const TOLERANCE: u64 = 20;
 
@@ -85,13 +88,8 @@ impl Figures {
         let sizes = sizes()?;
         let [init, init_armv6, bootsel, bootsel_armv6, initramfs, initramfs_both] =
             sizes.map(|(_, bytes, _)| bytes);
-        let floor = world.measure(&world.floor(Job::Device)?.boot, false)?;
-        let pivot = world.measure(&world.pivot(Job::Device)?.boot, false)?;
-        for measured in [&floor, &pivot] {
-            judge(Job::Device, measured)?;
-            ensure!(measured.left() == 0, "left in memory: {:?}", measured.report.initramfs);
-        }
-        let (floor, pivot) = (&floor.counts, &pivot.counts);
+        let floor = &least(world, &world.floor(Job::Device)?)?;
+        let pivot = &least(world, &world.pivot(Job::Device)?)?;
         let quotient = |a: u64, b: u64| {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -117,6 +115,18 @@ impl Figures {
             initramfs_both,
         })
     }
+}
+
+/// Of some boots the one that took least: what a busy host makes the guest do while it waits for its disk is only ever more.
+fn least(world: &World, contender: &Contender) -> Result<Counts> {
+    let mut all = Vec::new();
+    for _ in 0..ROUNDS {
+        let measured = world.measure(&contender.boot, false)?;
+        judge(Job::Device, &measured)?;
+        ensure!(measured.left() == 0, "left in memory: {:?}", measured.report.initramfs);
+        all.push(measured.counts);
+    }
+    all.into_iter().min_by_key(Counts::all).context("no boots")
 }
 
 /// `1.055`
