@@ -88,7 +88,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // The kernel makes no partition of what is longer than the disk.
     for (number, start, end) in before.iter().copied().filter(|one| one.2 <= BYTES) {
         let mut grown = pieces.clone();
-        let disk = Disk { block: BLOCK as u32, bytes: BYTES, read: &|at, to| fill(&pieces, at, to) };
+        let disk =
+            Disk { block: BLOCK as u32, bytes: BYTES, read: &|at, to| fill(&pieces, at, to) };
         let mut room = Room::EMPTY;
         let Ok(Some(first)) = plan(&disk, number, start, &mut room) else { continue };
         let new = start + first.length;
