@@ -42,7 +42,7 @@ pub(crate) fn cases(all: bool) -> Vec<Case> {
     cases.extend(eeprom::cases());
     cases.extend(emmc::cases());
     cases.extend(uefi::cases());
-    cases.extend(kill::cases());
+    cases.extend(kill::cases(all));
     cases.extend(kernel::cases());
     cases
 }

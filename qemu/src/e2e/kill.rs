@@ -22,39 +22,37 @@ use crate::uefi::Uefi;
 const CHAINS: u32 = 2;
 /// Kills of each: 26 in all.
 const KILLS: u32 = 13;
-/// Of each through UEFI and GRUB in an ordinary run, where a start takes longer.
-const KILLS_BY_GRUB: u32 = 4;
 /// No boot takes longer, even under a busy host.
 const LIMIT: Duration = Duration::from_secs(240);
 /// The seed of a run before, to see it again.
 const SEED: &str = "PIVOT_KILL_SEED";
 
-pub(crate) fn cases() -> Vec<Case> {
+/// Through UEFI and GRUB, where a start takes longer, in the long run alone.
+pub(crate) fn cases(all: bool) -> Vec<Case> {
     let case = |name, base, custom| Case { base, custom: Some(custom), ..Case::new(name) };
-    vec![
-        case("kill-updates", Base::Life, |fixture, directory| {
-            let life = fixture.life()?;
-            kills(directory, KILLS, |directory| {
-                let files = [(life.second_for_pi5()?, "/2.bundle"), (&life.third, "/3.bundle")];
-                let mut device = Device::new("pi5", &life.factory, &files, directory)?;
-                device.standin.quick = true;
-                Ok(device)
-            })
-        }),
-        case("uefi-kill-updates", Base::Uefi, |fixture, directory| {
+    let mut cases = vec![case("kill-updates", Base::Life, |fixture, directory| {
+        let life = fixture.life()?;
+        kills(directory, |directory| {
+            let files = [(life.second_for_pi5()?, "/2.bundle"), (&life.third, "/3.bundle")];
+            let mut device = Device::new("pi5", &life.factory, &files, directory)?;
+            device.standin.quick = true;
+            Ok(device)
+        })
+    })];
+    if all {
+        cases.push(case("uefi-kill-updates", Base::Uefi, |fixture, directory| {
             let life = fixture.uefi()?;
-            let number = if fixture.all { KILLS } else { KILLS_BY_GRUB };
-            kills(directory, number, |directory| {
+            kills(directory, |directory| {
                 let files = [(life.second.as_path(), "/2.bundle"), (&life.third, "/3.bundle")];
                 Device::with(Uefi::new(&life.factory.disk, directory)?, &files)
             })
-        }),
-    ]
+        }));
+    }
+    cases
 }
 
 fn kills<F: Firmware>(
     directory: &Path,
-    number: u32,
     device: impl Fn(&Path) -> Result<Device<F>> + Sync,
 ) -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
@@ -64,7 +62,7 @@ fn kills<F: Firmware>(
         let directory = directory.join(chain.to_string());
         fs::create_dir(&directory)?;
         let random = Random(seed.wrapping_add(u64::from(chain) << 32));
-        Chain::new(device(&directory)?, random).run(number)
+        Chain::new(device(&directory)?, random).run()
     };
     let run = || -> Result<Vec<String>> {
         thread::scope(|scope| {
@@ -103,11 +101,11 @@ impl<F: Firmware> Chain<F> {
         Self { device, random, times: [Duration::ZERO; 4], hits: [0; 4], trials: 0, default }
     }
 
-    fn run(mut self, kills: u32) -> Result<String> {
+    fn run(mut self) -> Result<String> {
         // How long the parts take, here and now: that of a commit is known in the trial of what was installed.
         self.start(None)?;
         self.start(None)?;
-        while self.hits.iter().sum::<u32>() < kills {
+        while self.hits.iter().sum::<u32>() < KILLS {
             self.round()?;
         }
         // What the last kill left.
