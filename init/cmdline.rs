@@ -60,7 +60,8 @@ pub(crate) enum Rescue {
 /// The command line's meaning.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cmdline<'a> {
-    line: &'a str,
+    /// The line from the first word on that may be an option of a module: it is searched for every module.
+    module_options: &'a str,
     pub(crate) data: Option<&'a str>,
     /// Whether the data partition may take the rest of its disk.
     pub(crate) grow: bool,
@@ -94,19 +95,24 @@ impl<'a> Cmdline<'a> {
     // Out of line, as its stack frame makes longer code of the caller.
     #[inline(never)]
     pub(crate) fn parse(line: &'a str, complain: &mut dyn FnMut(&str)) -> Self {
-        let mut cmdline = Self::empty(line);
+        let mut cmdline = Self::empty();
         let mut rest = line;
-        while let Some(Word { key, value }) = next_word(&mut rest) {
+        loop {
+            let before = rest;
+            let Some(Word { key, value }) = next_word(&mut rest) else { return cmdline };
+            let is_option = || split_once(key, b'.').is_some_and(|(module, _)| module != "pivot");
+            if cmdline.module_options.is_empty() && is_option() {
+                cmdline.module_options = before;
+            }
             if let Err(complaint) = cmdline.take(key, value) {
                 complain(text!("{}={} {}", key, value.unwrap_or_default(), complaint));
             }
         }
-        cmdline
     }
 
-    fn empty(line: &'a str) -> Self {
+    fn empty() -> Self {
         Self {
-            line,
+            module_options: "",
             data: None,
             grow: true,
             eeprom: true,
@@ -215,7 +221,7 @@ impl<'a> Cmdline<'a> {
     /// The options for a module, as `modprobe` would find them: every `MODULE.OPTION[=VALUE]` of the command line.
     pub(crate) fn module_options(&self, module: &str) -> &'static str {
         let mut options = "";
-        let mut rest = self.line;
+        let mut rest = self.module_options;
         while let Some(Word { key, value }) = next_word(&mut rest) {
             if let Some((name, option)) = split_once(key, b'.')
                 && same_name(name, module)
@@ -294,6 +300,10 @@ fn next_word<'a>(line: &mut &'a str) -> Option<Word<'a>> {
     loop {
         let mut quoted = false;
         let end = line.bytes().position(|byte| {
+            // What is behind the quote in ASCII ends no word, and is nearly all of a line.
+            if byte > b'"' {
+                return false;
+            }
             quoted ^= byte == b'"';
             byte == 0 || (!quoted && byte.is_ascii_whitespace())
         });

@@ -4,6 +4,7 @@
 use mount::block::BlockDevice;
 use mount::file;
 use mount::filesystem::{self, Options};
+use mount::superblock::Kind;
 use mount::text::decimal32;
 use mount::{Error, errno, error, superblock, text, wait};
 use rustix::mount::MountFlags;
@@ -22,6 +23,9 @@ const E2FSCK: &str = "/sbin/e2fsck";
 pub(crate) struct Data {
     pub(crate) read_only: bool,
     pub(crate) device: BlockDevice,
+    /// Whether the one-shot fallback was used and no boot came to its end since. Also where the log cannot be read or
+    /// written: what is not counted must not be done.
+    pub(crate) fallback_used: bool,
 }
 
 impl Data {
@@ -45,11 +49,10 @@ impl Boot {
         let name = device_name("pivot.data", given)?;
         let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
         self.stage("wait_for_data");
-        self.repair(&device)?;
-        file::create_directories(DATA)?;
-        let options = Options { kinds: None, read_only: false, data: None, warn };
+        let kind = self.repair(&device)?;
+        let options = Options { kinds: kind.map(Kind::name), read_only: false, data: None, warn };
         let mounted = filesystem::mount(device.node, DATA, &options)?;
-        self.data = Some(Data { read_only: mounted.read_only, device });
+        self.data = Some(Data { read_only: mounted.read_only, device, fallback_used: true });
         self.report.fact("data", device.node);
         self.find_trial()?;
         if mounted.read_only {
@@ -62,11 +65,13 @@ impl Boot {
         Ok(())
     }
 
-    /// An ext4 that saw errors is checked by the initramfs' e2fsck, where there is one.
-    fn repair(&mut self, device: &BlockDevice) -> Result<(), Error> {
-        let errors = matches!(superblock::read(device.node), Ok(Some(found)) if found.errors);
-        if !errors {
-            return Ok(());
+    /// An ext4 that saw errors is checked by the initramfs' e2fsck, where there is one. What is on the device, if it is
+    /// known.
+    fn repair(&mut self, device: &BlockDevice) -> Result<Option<Kind>, Error> {
+        let found = superblock::read(device.node).ok().flatten();
+        let kind = found.map(|found| found.kind);
+        if !found.is_some_and(|found| found.errors) {
+            return Ok(kind);
         }
         say!(Warn, "{} carries ext4's error flag", device.node);
         let outcome = if file::exists(E2FSCK) {
@@ -81,7 +86,7 @@ impl Boot {
             Ok(()) => say!(Warn, "{} -p {}: errors mended", E2FSCK, device.node),
             Err(why) => self.degraded(why)?,
         }
-        Ok(())
+        Ok(kind)
     }
 
     /// `e2fsck -p`: mends what can be mended without a person. Ended at the deadline.

@@ -9,7 +9,6 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::boot::Boot;
-use crate::data::Data;
 use crate::kmsg::say;
 
 /// 64 records, preallocated by the image builder; below [`crate::data::DATA`].
@@ -26,18 +25,6 @@ pub(crate) fn read(room: &mut Room) -> Result<&[u8], Error> {
 /// Which boot this is; empty where the kernel does not say.
 pub(crate) fn boot_id() -> &'static str {
     file::attribute("/proc/sys/kernel/random/boot_id")
-}
-
-impl Data {
-    /// Whether the one-shot fallback was used and no boot came to its end since. Also where the log cannot be
-    /// written: what is not counted must not be done.
-    #[inline(never)]
-    pub(crate) fn fallback_used(&self) -> bool {
-        match read(&mut [0; log::BYTES]) {
-            Ok(log) => self.read_only || log::fallback_used(&log::parse(log)),
-            Err(_) => true,
-        }
-    }
 }
 
 impl Boot {
@@ -75,11 +62,7 @@ impl Boot {
 
     /// After a fallback the first boot that comes to its end is recorded: the next fallback may happen again.
     pub(crate) fn journal_booted(&self) {
-        let mut room = [0; log::BYTES];
-        let log = read(&mut room).unwrap_or_default();
-        if self.data.as_ref().is_some_and(|data| !data.read_only)
-            && log::fallback_used(&log::parse(log))
-        {
+        if self.data.as_ref().is_some_and(|data| !data.read_only && data.fallback_used) {
             self.journal(log::BOOTED, "after a fallback");
         }
     }

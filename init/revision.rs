@@ -103,7 +103,7 @@ impl Boot {
             release: self.release,
             trial: self.trial.is_some(),
             slot: self.cmdline.slot,
-            fallback_used: self.data.as_ref().is_none_or(crate::data::Data::fallback_used),
+            fallback_used: self.data.as_ref().is_none_or(|data| data.fallback_used),
         };
         match choose::revision(&facts) {
             Choice::Boot { id, degraded } => Ok((id, degraded)),

@@ -67,15 +67,18 @@ fn source(
 impl Boot {
     /// Finds out whether this is a trial, as soon as the log can be read or it is known that there is none.
     pub(crate) fn find_trial(&mut self) -> Result<(), Error> {
-        if self.trial.is_none() {
-            let mut room = [0; log::BYTES];
-            let log = log::parse(journal::read(&mut room).unwrap_or_default());
-            let Cmdline { trial, slot, .. } = self.cmdline;
-            self.trial = source(trial, &self.firmware, slot, journal::boot_id(), &log);
-            // What nobody minded while it was not known counts now.
-            if let (Some(_), Some(what)) = (self.trial, self.report.missing()) {
-                return Err(Error::from(what));
-            }
+        let mut room = [0; log::BYTES];
+        let read = if self.data.is_some() { journal::read(&mut room).ok() } else { None };
+        let log = log::parse(read.unwrap_or_default());
+        if let Some(data) = &mut self.data {
+            data.fallback_used = read.is_none() || data.read_only || log::fallback_used(&log);
+        }
+        let boot_id = if log.is_empty() { "" } else { journal::boot_id() };
+        let Cmdline { trial, slot, .. } = self.cmdline;
+        self.trial = source(trial, &self.firmware, slot, boot_id, &log);
+        // What nobody minded while it was not known counts now.
+        if let (Some(_), Some(what)) = (self.trial, self.report.missing()) {
+            return Err(Error::from(what));
         }
         self.report_trial();
         Ok(())

@@ -81,8 +81,7 @@ impl fmt::Display for BadGuid {
 
 impl core::error::Error for BadGuid {}
 
-/// CRC-32 as GPT, zlib and Ethernet have it (reflected polynomial 0xedb88320). Without a table: what
-/// is summed here is 32 KiB at most in a boot.
+/// CRC-32 as GPT, zlib and Ethernet have it (reflected polynomial 0xedb88320).
 pub fn crc32(bytes: &[u8]) -> u32 {
     crc32_on(0, bytes)
 }
@@ -90,32 +89,86 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 /// The checksum of bytes whose beginning has the checksum `before`.
 #[inline(never)]
 fn crc32_on(before: u32, bytes: &[u8]) -> u32 {
-    let mut crc = !before;
+    let (mut crc, mut blanks) = (!before, 0_u32);
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    for block in blocks {
+        if *block == [0; BLOCK] {
+            blanks += 1;
+        } else {
+            crc = feed(after_blanks(crc, blanks), block);
+            blanks = 0;
+        }
+    }
+    !feed(after_blanks(crc, blanks), rest)
+}
+
+#[inline(never)]
+fn feed(mut crc: u32, bytes: &[u8]) -> u32 {
     for byte in bytes {
         crc ^= u32::from(*byte);
         for _ in 0..2 {
             crc = crc >> 4 ^ NIBBLES.get((crc & 15) as usize).copied().unwrap_or_default();
         }
     }
-    !crc
+    crc
 }
+
+/// A table of partitions is nearly all zeros: blocks of so many are not fed but skipped in one step.
+const BLOCK: usize = 64;
+
+/// The register after so many blocks of zeros: each multiplies it by x^512, as polynomials modulo the CRC's.
+fn after_blanks(mut crc: u32, blocks: u32) -> u32 {
+    let (mut factor, mut left) = (BLANK, blocks);
+    while left > 0 {
+        if left & 1 == 1 {
+            crc = multiply(crc, factor);
+        }
+        factor = multiply(factor, factor);
+        left >>= 1;
+    }
+    crc
+}
+
+/// x^(8 * BLOCK). The highest bit is x^0.
+const BLANK: u32 = {
+    let (mut power, mut exponent) = (1 << 30, 1);
+    while exponent < 8 * BLOCK {
+        power = multiply(power, power);
+        exponent *= 2;
+    }
+    power
+};
+
+#[inline(never)]
+const fn multiply(a: u32, b: u32) -> u32 {
+    let (mut product, mut power, mut bits) = (0, a, b);
+    while bits != 0 {
+        if bits >> 31 == 1 {
+            product ^= power;
+        }
+        power = times_x(power);
+        bits <<= 1;
+    }
+    product
+}
+
+const fn times_x(power: u32) -> u32 {
+    power >> 1 ^ if power & 1 == 1 { POLYNOMIAL } else { 0 }
+}
+
+const POLYNOMIAL: u32 = 0xedb8_8320;
 
 /// What four bits that leave the register change in it. Four bits at a time are a quarter of the work of one, for 64 bytes;
 /// eight would be 1 KB of PID 1.
 const NIBBLES: [u32; 16] = {
     let (mut table, mut number) = ([0; 16], 0_u32);
     while number < 16 {
-        let (mut crc, mut bit) = (number, 0);
-        while bit < 4 {
-            crc = crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
-            bit += 1;
-        }
         #[expect(
             clippy::indexing_slicing,
             reason = "a constant expression, judged by the compiler"
         )]
         {
-            table[number as usize] = crc;
+            table[number as usize] = times_x(times_x(times_x(times_x(number))));
         }
         number += 1;
     }

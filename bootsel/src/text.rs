@@ -5,24 +5,26 @@
 
 /// Puts each word into its place, a `{}` of the pattern, as far as the buffer goes.
 pub fn fill<'a>(buffer: &'a mut [u8], pattern: &str, words: &[&str]) -> &'a str {
-    let mut places = buffer.iter_mut();
-    let mut put = |byte| _ = places.next().map(|place| *place = byte);
-    let (mut rest, mut words) = (pattern.as_bytes(), words.iter());
-    loop {
-        rest = match rest {
-            [b'{', b'}', rest @ ..] => {
-                words.next().copied().unwrap_or_default().bytes().for_each(&mut put);
-                rest
-            }
-            [byte, rest @ ..] => {
-                put(*byte);
-                rest
-            }
-            [] => break,
-        };
+    let mut length = 0;
+    let mut put = |text: &str| {
+        let room = buffer.get_mut(length..).unwrap_or_default();
+        let bytes = text.as_bytes();
+        let bytes = bytes.get(..room.len()).unwrap_or(bytes);
+        if let Some(room) = room.get_mut(..bytes.len()) {
+            // Not byte by byte: most of what is copied in a boot is copied here.
+            room.copy_from_slice(bytes);
+        }
+        length += bytes.len();
+    };
+    let (mut rest, mut words) = (pattern, words.iter());
+    while let Some((before, behind)) = split_once(rest, b'{') {
+        put(before);
+        let place = behind.strip_prefix('}');
+        put(if place.is_some() { words.next().copied().unwrap_or_default() } else { "{" });
+        rest = place.unwrap_or(behind);
     }
-    let left = places.len();
-    valid(buffer.get(..buffer.len() - left).unwrap_or_default())
+    put(rest);
+    valid(buffer.get(..length).unwrap_or_default())
 }
 
 /// Bytes as text; empty where they are none.

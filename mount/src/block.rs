@@ -4,12 +4,13 @@
 //! A device that goes while it is looked at is skipped: it must not hide the others. One device is looked at after the
 //! other and only what matches is kept: this runs at every uevent of a wait.
 
-use bootsel::text::{fill, number, of};
+use bootsel::list::List;
+use bootsel::text::{digits, fill, number, of};
 use uapi::memory;
 
 use crate::device::{By, DeviceName, decimal};
-use crate::file::ATTRIBUTE;
-use crate::{Error, file, partition, superblock};
+use crate::superblock::{self, Short};
+use crate::{Error, file, partition};
 
 /// Where sysfs and devtmpfs are: "/sys" and "/dev".
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +45,10 @@ pub struct Partition {
     pub start: u64,
 }
 
-/// A path while it is needed, and a name of an entry of a directory (`NAME_MAX`).
+/// More than a device's uevent has: numbers, a node's name, and a GPT's name of 36 characters.
+const UEVENT: usize = 1024;
+/// A path while it is needed.
 type PathRoom = [u8; 512];
-type NameRoom = [u8; 255];
 
 /// A block device and what sysfs says of it.
 struct Entry<'a> {
@@ -62,34 +64,46 @@ struct Entry<'a> {
 /// Where two devices answer to the name: taking one of them would some day boot the wrong card.
 pub fn find(roots: &Roots<'_>, name: &DeviceName<'_>) -> Result<Option<BlockDevice>, Error> {
     let by = name.by();
-    let is = |entry: &Entry<'_>| entry.is(by);
+    let mut found = Found::new(Short::EMPTY);
+    each(roots, &mut |entry| {
+        if entry.is(by) {
+            add(&mut found, entry.name);
+        }
+    });
     // First by what the kernel says of its partitions, then by the partition tables themselves: kernels before 6.13
     // say no PARTUUID, and in PARTNAME whatever is not ASCII is mangled.
-    let table_says = |entry: &Entry<'_>| entry.table_says(by);
-    for matches in [&is as &dyn Fn(&Entry<'_>) -> bool, &table_says] {
-        let (mut first, mut second) = ([0; 255], [0; 255]);
-        let first = first_after(roots, "", matches, &mut first);
-        if first.is_empty() {
-            continue;
-        }
-        let second = first_after(roots, first, matches, &mut second);
-        return if second.is_empty() {
-            Ok(device(roots, first))
-        } else {
-            two(roots, name, first, second)
-        };
+    if found.is_empty() && matches!(by, By::PartUuid(..) | By::PartLabel(_)) {
+        each(roots, &mut |entry| {
+            if entry.says("DEVTYPE=") == "disk" {
+                entry.each_in_table(by, &mut found);
+            }
+        });
     }
-    Ok(None)
+    match &*found {
+        [] => Ok(None),
+        [only] => Ok(device(roots, only)),
+        [one, other, ..] => two(roots, name, one, other),
+    }
+}
+
+/// Two are enough: a second one is refused.
+type Found = List<Short, 2>;
+
+#[inline(never)]
+fn add(found: &mut Found, name: &str) {
+    found.push(name.into());
 }
 
 #[cold]
 fn two(
     roots: &Roots<'_>,
     name: &DeviceName<'_>,
-    first: &str,
-    second: &str,
+    one: &str,
+    other: &str,
 ) -> Result<Option<BlockDevice>, Error> {
-    let (mut room, mut other) = ([0; ATTRIBUTE], [0; ATTRIBUTE]);
+    let (first, second) =
+        if other.as_bytes() < one.as_bytes() { (other, one) } else { (one, other) };
+    let (mut room, mut other) = ([0; UEVENT], [0; UEVENT]);
     let first = Entry::read(roots, first, &mut room);
     let second = Entry::read(roots, second, &mut other);
     Err(error!(
@@ -102,7 +116,7 @@ fn two(
 
 /// What is there to be used; sysfs shows a device a moment before devtmpfs has its node.
 fn device(roots: &Roots<'_>, name: &str) -> Option<BlockDevice> {
-    let (mut room, mut node) = ([0; ATTRIBUTE], [0; 512]);
+    let (mut room, mut node) = ([0; UEVENT], [0; 512]);
     let entry = Entry::read(roots, name, &mut room);
     let (major, minor) = entry.numbers()?;
     let node = entry.node(&mut node);
@@ -114,7 +128,7 @@ fn device(roots: &Roots<'_>, name: &str) -> Option<BlockDevice> {
 
 /// Where the kernel says that the partition `device` lies; nothing for a device that is no partition.
 pub fn partition(roots: &Roots<'_>, device: &BlockDevice) -> Option<Partition> {
-    let (mut room, mut disk) = ([0; ATTRIBUTE], [0; ATTRIBUTE]);
+    let (mut room, mut disk) = ([0; UEVENT], [0; UEVENT]);
     let entry = Entry::read(roots, device.name, &mut room);
     let (partition, disk) = entry.partition(&mut disk)?;
     let start = file::attribute(text!("{}/class/block/{}/start", roots.sys, device.name));
@@ -143,26 +157,15 @@ fn directory<'a>(roots: &Roots<'_>, name: &str, room: &'a mut PathRoom) -> &'a s
     fill(room, "{}/class/block/{}", &[roots.sys, name])
 }
 
-/// The name of the first device behind `after` that matches, by their names; empty where there is none.
-fn first_after<'a>(
-    roots: &Roots<'_>,
-    after: &str,
-    matches: &dyn Fn(&Entry<'_>) -> bool,
-    first: &'a mut NameRoom,
-) -> &'a str {
-    let mut length = 0;
+/// Calls `look` with every device that is there.
+fn each(roots: &Roots<'_>, look: &mut dyn FnMut(&Entry<'_>)) {
     file::each_name(directory(roots, "", &mut [0; 512]), &mut |name| {
-        let so_far = first.get(..length).unwrap_or_default();
-        let may = name > after && (length == 0 || name.as_bytes() < so_far);
-        if may && matches(&Entry::read(roots, name, &mut [0; ATTRIBUTE])) {
-            length = fill(first, "{}", &[name]).len();
-        }
+        look(&Entry::read(roots, name, &mut [0; UEVENT]));
     });
-    of(first.get(..length).unwrap_or_default())
 }
 
 impl<'a> Entry<'a> {
-    fn read(roots: &'a Roots<'a>, name: &'a str, room: &'a mut [u8; ATTRIBUTE]) -> Entry<'a> {
+    fn read(roots: &'a Roots<'a>, name: &'a str, room: &'a mut [u8; UEVENT]) -> Entry<'a> {
         let path = &mut [0; 512];
         let path = fill(path, "{}/class/block/{}/uevent", &[roots.sys, name]);
         Entry { roots, name, uevent: file::peek(path, room) }
@@ -182,7 +185,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Of a partition: its number, and the node's name of the disk that it is on.
-    fn partition<'r>(&self, room: &'r mut [u8; ATTRIBUTE]) -> Option<(u32, &'r str)> {
+    fn partition<'r>(&self, room: &'r mut [u8; UEVENT]) -> Option<(u32, &'r str)> {
         let number = decimal(self.says("PARTN="))?;
         // The entry is a link into the devices' tree, where a partition lies in its disk's directory.
         let path = &mut [0; 512];
@@ -190,13 +193,18 @@ impl<'a> Entry<'a> {
         Some((number, field(file::peek(path, room), "DEVNAME=")))
     }
 
-    fn table_says(&self, by: By<'_>) -> bool {
-        matches!(by, By::PartUuid(..) | By::PartLabel(_))
-            && self.numbers().is_some()
-            && self.partition(&mut [0; ATTRIBUTE]).is_some_and(|(number, disk)| {
-                let path = &mut [0; 512];
-                partition::says(fill(path, "{}/{}", &[self.roots.dev, disk]), number, by)
-            })
+    /// Of a disk: adds the partitions that its table says `by` of.
+    fn each_in_table(&self, by: By<'_>, found: &mut Found) {
+        // As the kernel makes them (add_partition in block/partitions/core.c): "vda1", "mmcblk0p1".
+        let numbered = self.name.ends_with(|last: char| last.is_ascii_digit());
+        for number in partition::numbers(self.node(&mut [0; 512]), by).iter() {
+            let (name, digits_room, uevent) = (&mut [0; 255], &mut [0; 20], &mut [0; UEVENT]);
+            let digits = digits((*number).into(), digits_room);
+            let name = fill(name, "{}{}{}", &[self.name, if numbered { "p" } else { "" }, digits]);
+            if Entry::read(self.roots, name, uevent).says("PARTN=") == digits {
+                add(found, name);
+            }
+        }
     }
 
     fn is(&self, by: By<'_>) -> bool {

@@ -101,14 +101,7 @@ fn device_number(typed: &str) -> Option<By<'_>> {
     if let Some((major, minor)) = split_once(typed, b':') {
         return Some(By::Number(decimal(major)?, decimal(minor)?));
     }
-    let hex = typed.strip_prefix("0x").unwrap_or(typed);
-    if !(1..=8).contains(&hex.len()) {
-        return None;
-    }
-    let mut device: u32 = 0;
-    for byte in hex.bytes() {
-        device = device << 4 | u32::from(digit(byte)?);
-    }
+    let device = hexadecimal(typed.strip_prefix("0x").unwrap_or(typed))?;
     // new_decode_dev of linux/kdev_t.h: 12 bits of major between 8 low and 12 high bits of minor.
     Some(By::Number((device & 0xf_ff00) >> 8, (device & 0xff) | ((device >> 12) & 0xf_ff00)))
 }
@@ -116,6 +109,15 @@ fn device_number(typed: &str) -> Option<By<'_>> {
 /// A decimal number of 32 bits.
 pub fn decimal(text: &str) -> Option<u32> {
     u32::try_from(number(text)?).ok()
+}
+
+/// A hexadecimal number of 32 bits: 1 to 8 digits.
+pub(crate) fn hexadecimal(text: &str) -> Option<u32> {
+    if !(1..=8).contains(&text.len()) {
+        return None;
+    }
+    let shift = |number: u32, byte| Some(number << 4 | u32::from(digit(byte)?));
+    text.bytes().try_fold(0, shift)
 }
 
 fn signed(text: &str) -> Option<i32> {

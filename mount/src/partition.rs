@@ -1,63 +1,58 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the partition tables say of the partitions that the kernel found.
 
-use bootsel::ptable::{gpt, mbr};
+use bootsel::ptable::gpt::{self, Numbers, RawEntry};
+use bootsel::ptable::mbr;
+use bootsel::text::split_once;
 use rustix::fd::OwnedFd;
 use rustix::fs::{OFlags, SeekFrom, ioctl_blksszget, seek};
 
-use crate::device::By;
+use crate::device::{By, hexadecimal};
 use crate::file;
 use crate::superblock::{GUID, hex};
 
-/// Whether the table of a disk says that its partition of that number has this PARTLABEL, or the partition `offset`
-/// numbers before it this PARTUUID.
-pub(crate) fn says(node: &str, number: u32, by: By<'_>) -> bool {
-    let said = match by {
-        By::PartUuid(uuid, offset) => number
-            .checked_sub_signed(offset)
-            .and_then(|number| look(node, number, &|found| found.is_uuid(uuid))),
-        By::PartLabel(label) => look(node, number, &|found| found.is_named(label)),
-        _ => None,
-    };
-    said.unwrap_or(false)
-}
-
-enum Found<'a> {
-    /// Disk signature and partition number.
-    Mbr([u8; 5]),
-    Gpt(&'a gpt::RawEntry),
-}
-
-impl Found<'_> {
-    fn is_uuid(&self, uuid: &str) -> bool {
-        let found = match self {
-            Found::Mbr(bytes) => hex(bytes, &GUID),
-            Found::Gpt(entry) => hex(&gpt::guid(entry).in_text_order(), &GUID),
-        };
-        found.eq_ignore_ascii_case(uuid)
+/// The partitions of a disk that its table gives this PARTLABEL, or the one `offset` numbers behind that with this PARTUUID.
+/// The table is read once, whatever is on the disk.
+pub(crate) fn numbers(node: &str, by: By<'_>) -> Numbers {
+    let mut found = Numbers::new(0);
+    let read = look(node, by, &mut found);
+    if read.is_none() {
+        return Numbers::new(0);
     }
-
-    fn is_named(&self, label: &str) -> bool {
-        matches!(self, Found::Gpt(entry) if gpt::is_named(entry, label))
+    if let By::PartUuid(_, offset) = by {
+        for number in found.iter_mut() {
+            // 0 is the number of no partition.
+            *number = number.checked_add_signed(offset).unwrap_or_default();
+        }
     }
+    found
 }
 
-fn look(node: &str, number: u32, is: &dyn Fn(&Found<'_>) -> bool) -> Option<bool> {
+fn look(node: &str, by: By<'_>, found: &mut Numbers) -> Option<()> {
     let file = file::open_raw(node, OFlags::RDONLY).ok()?;
     let read = |offset, buffer: &mut [u8]| file::fill_at(&file, offset, buffer);
-    let mut sector = [0; 512];
-    read(0, &mut sector)?;
-    if let Some(signature) = mbr::disk_signature(&sector) {
-        let [a, b, c, d] = signature.to_be_bytes();
-        return Some(is(&Found::Mbr([a, b, c, d, u8::try_from(number).ok()?])));
-    }
     // The largest block that a GPT can be on.
     let mut sector = [0; 4096];
     let block = block(&file);
     let sector = sector.get_mut(..usize::try_from(block).ok()?)?;
+    read(0, sector)?;
+    if let Some(signature) = mbr::disk_signature(sector) {
+        let By::PartUuid(uuid, _) = by else { return None };
+        let (signed, number) = split_once(uuid, b'-')?;
+        if hexadecimal(signed) == Some(signature) {
+            found.push(hexadecimal(number)?);
+        }
+        return Some(());
+    }
+    let is = |entry: &RawEntry| match by {
+        By::PartUuid(uuid, _) => {
+            hex(&gpt::guid(entry).in_text_order(), &GUID).eq_ignore_ascii_case(uuid)
+        }
+        By::PartLabel(label) => gpt::is_named(entry, label),
+        _ => false,
+    };
     let blocks = length(&file)?.checked_div(block.into())?;
-    let header = gpt::find(&read, sector, blocks.checked_sub(1)?)?;
-    Some(is(&Found::Gpt(&gpt::read_entry(&read, &header, number)?)))
+    gpt::find(&read, sector, blocks.checked_sub(1)?, found, &is).map(drop)
 }
 
 /// Bytes in a logical block of a disk. GPT counts in them: 512 on nearly everything, 4096 on some NVMe and UFS.

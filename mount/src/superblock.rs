@@ -50,7 +50,7 @@ pub struct Short {
 }
 
 impl Short {
-    const EMPTY: Short = Short { bytes: [0; 256], length: 0 };
+    pub(crate) const EMPTY: Short = Short { bytes: [0; 256], length: 0 };
 }
 
 impl From<&str> for Short {

@@ -79,7 +79,9 @@ impl<'a> View<'a> {
 
     /// The file of that name.
     pub fn file(self, name: &str) -> Option<Listed<'a>> {
-        self.files().find(|file| file.name == name)
+        // Its hash need not be read of a line that ends with another name.
+        let ours = lines(self.files).filter(|line| line.ends_with(name));
+        ours.filter_map(|line| Listed::parse(line).ok()).find(|file| file.name == name)
     }
 
     /// The value of a key.

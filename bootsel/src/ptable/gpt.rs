@@ -8,7 +8,7 @@ mod disk;
 use super::{Error, Guid, bytes_at, crc32, crc32_on, le32, le64, mbr, put};
 use alloc::{string::String, vec, vec::Vec};
 
-pub use disk::{RawEntry, find, guid, is_named, read_entry};
+pub use disk::{Numbers, RawEntry, find, guid, is_named};
 
 const MAGIC: &[u8; 8] = b"EFI PART";
 const REVISION: u32 = 0x0001_0000;

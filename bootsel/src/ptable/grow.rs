@@ -229,7 +229,9 @@ impl Wanted<'_> {
         let table = table.get_mut(..length).ok_or(damaged)?;
         let (sector, entries) = table.split_at_mut_checked(self.block).ok_or(damaged)?;
         let second_at = self.last.saturating_sub((TABLE / self.block.max(1)) as u64);
-        let header = gpt::find(self.disk.read, sector, self.last).ok_or(damaged)?;
+        let none = &mut gpt::Numbers::new(0);
+        let header = gpt::find(self.disk.read, sector, self.last, none, &|_| false);
+        let header = header.ok_or(damaged)?;
         let whole = header.lba == 1;
         let usual = (ENTRIES, 128, if whole { 2 } else { second_at });
         if (header.entries, header.entry_size, header.entries_lba) != usual {

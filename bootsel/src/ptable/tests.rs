@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 use super::{Error, Guid, crc32, gpt, mbr};
-use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+use proptest::{
+    collection,
+    prelude::{any, prop_assert, prop_assert_eq, proptest},
+    sample::Index,
+};
 use std::{
     string::{String, ToString},
     vec,
@@ -58,6 +62,35 @@ fn read(table: &[u8], sector_size: usize, lba: u64) -> (gpt::Header, Vec<gpt::En
 fn crc() {
     assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     assert_eq!(crc32(b""), 0);
+}
+
+/// A bit at a time.
+fn crc_of_the_definition(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
+        }
+    }
+    !crc
+}
+
+proptest! {
+    #[test]
+    fn crc_of_what_is_mostly_zeros(
+        length in 0..20_000_usize,
+        set in collection::vec((0..20_000_usize, 1..=255_u8), 0..4),
+        cut: Index,
+    ) {
+        let mut bytes = vec![0; length];
+        for (place, byte) in set.into_iter().filter(|(place, _)| *place < length) {
+            bytes[place] = byte;
+        }
+        prop_assert_eq!(crc32(&bytes), crc_of_the_definition(&bytes));
+        let (first, second) = bytes.split_at(cut.index(length + 1));
+        prop_assert_eq!(super::crc32_on(crc32(first), second), crc32(&bytes));
+    }
 }
 
 #[test]

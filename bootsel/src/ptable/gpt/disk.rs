@@ -3,39 +3,58 @@
 //! A GPT where it lies: read as far as it is needed, with nothing allocated.
 
 use super::{ENTRY_SIZE, Header, units};
+use crate::list::List;
 use crate::ptable::{Guid, ReadAt, bytes_at, crc32_on};
-
-/// The header that counts: the first one, or that in the last block of the disk where the first one or its entries are not
-/// right. Its block is left in `sector`, whose length is a block's.
-pub fn find(disk: ReadAt<'_>, sector: &mut [u8], last: u64) -> Option<Header> {
-    [1, last].into_iter().find_map(|lba| read(disk, sector, lba))
-}
-
-fn read(disk: ReadAt<'_>, sector: &mut [u8], lba: u64) -> Option<Header> {
-    disk(lba.checked_mul(sector.len() as u64)?, sector)?;
-    let header = Header::parse(sector, lba).ok()?;
-    // Piece by piece: there may be 4 MiB of them.
-    let (mut crc, mut place, mut piece) = (0, header.entries_offset(), [0; 4096]);
-    let mut left = usize::try_from(header.entries_bytes()).ok()?;
-    while left > 0 {
-        let piece = piece.get_mut(..left.min(4096))?;
-        disk(place, piece)?;
-        crc = crc32_on(crc, piece);
-        (place, left) = (place.checked_add(piece.len() as u64)?, left - piece.len());
-    }
-    (crc == header.entries_crc).then_some(header)
-}
 
 /// An entry as it is on the disk.
 pub type RawEntry = [u8; ENTRY_SIZE as usize];
 
-/// The partition of that number; `None` for an unused entry, too.
-pub fn read_entry(disk: ReadAt<'_>, header: &Header, number: u32) -> Option<RawEntry> {
-    let place = number.checked_sub(1).filter(|place| *place < header.entries)?;
-    let place = u64::from(place).checked_mul(header.entry_size.into())?;
-    let mut entry = [0; ENTRY_SIZE as usize];
-    disk(header.entries_offset().checked_add(place)?, &mut entry)?;
-    (!entry.starts_with(&[0; 16])).then_some(entry)
+/// The numbers of the first two partitions that were looked for: one is wanted, and a second one makes that one doubtful.
+pub type Numbers = List<u32, 2>;
+
+/// The header that counts: the first one, or that in the last block of the disk where the first one or its entries are not
+/// right. Its block is left in `sector`, whose length is a block's, and the partitions that `is` says in `found`.
+pub fn find(
+    disk: ReadAt<'_>,
+    sector: &mut [u8],
+    last: u64,
+    found: &mut Numbers,
+    is: &dyn Fn(&RawEntry) -> bool,
+) -> Option<Header> {
+    [1, last].into_iter().find_map(|lba| read(disk, sector, lba, found, is))
+}
+
+#[inline(never)]
+fn read(
+    disk: ReadAt<'_>,
+    sector: &mut [u8],
+    lba: u64,
+    found: &mut Numbers,
+    is: &dyn Fn(&RawEntry) -> bool,
+) -> Option<Header> {
+    *found = Numbers::new(0);
+    disk(lba.checked_mul(sector.len() as u64)?, sector)?;
+    // Entries of another size are none for Linux (is_gpt_valid in block/partitions/efi.c).
+    let header =
+        Header::parse(sector, lba).ok().filter(|header| header.entry_size == ENTRY_SIZE)?;
+    // Piece by piece, each with whole entries.
+    let (mut crc, mut place, mut piece) = (0, header.entries_offset(), [0; 4096]);
+    let (mut left, mut number) = (header.entries_bytes(), 0);
+    while left > 0 {
+        let length = left.min(4096);
+        let piece = piece.get_mut(..usize::try_from(length).ok()?)?;
+        disk(place, piece)?;
+        crc = crc32_on(crc, piece);
+        (place, left) = (place.checked_add(length.into())?, left - length);
+        for entry in piece.as_chunks().0 {
+            number += 1;
+            // An unused one has no type.
+            if !entry.starts_with(&[0; 16]) && is(entry) {
+                found.push(number);
+            }
+        }
+    }
+    (crc == header.entries_crc).then_some(header)
 }
 
 /// The GUID of a partition, the kernel's `PARTUUID=`.
