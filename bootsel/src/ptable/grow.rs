@@ -75,7 +75,8 @@ pub enum Refusal {
     Unreadable,
     /// No table, or none whose checksums are right.
     Damaged,
-    /// A GPT that has not 128 entries right behind its header, or before it for the second one.
+    /// A GPT that has not 128 entries right behind its header, or before it for the second one, or whose usable sectors
+    /// do not hold the partition.
     Unusual,
     /// The table has no such partition, or it begins where the kernel's does not.
     Another,
@@ -234,7 +235,9 @@ impl Wanted<'_> {
         let header = header.ok_or(damaged)?;
         let whole = header.lba == 1;
         let usual = (ENTRIES, 128, if whole { 2 } else { second_at });
-        if (header.entries, header.entry_size, header.entries_lba) != usual {
+        let shape = (header.entries, header.entry_size, header.entries_lba);
+        // The last usable sector is changed, and must not come to lie before the first one.
+        if shape != usual || self.start < header.first_usable {
             return Err(Refusal::Unusual);
         }
         (self.disk.read)(header.entries_offset(), entries).ok_or(damaged)?;

@@ -121,6 +121,14 @@ fn an_unusual_gpt_is_left_alone() {
     check(&disk, Err(Refusal::Unusual));
     disk.pieces.push(stale.pieces[2].clone());
     check(&disk, Err(Refusal::Unusual));
+    // Its partition begins before the first sector that one may have: with the last such sector put right it would be
+    // no table at all.
+    let mut disk = on_gpt(512, 131_072, 1 << 30);
+    let head = &mut disk.pieces[1].1;
+    head[512 + 40..][..16].copy_from_slice(&[0x7f; 16]);
+    let crc = crate::ptable::crc32(&head[1024..][..128 * 128]);
+    gpt::put_places(&mut head[512..1024], 1, 131_071, 2, crc);
+    check(&disk, Err(Refusal::Unusual));
     // A usual one does not look at that either.
     let mut disk = on_gpt(512, 131_072, 1 << 30);
     let expected = disk.plan(4, START * 512);
