@@ -185,11 +185,11 @@ pub const FEATURES: &[Feature] = &[
     of(For::Some, "base", "config", "`kernel check` of the image alone", Kernel, &[&["IKCONFIG"]]),
     Feature {
         name: "armv6-init",
-        what: "a 64-bit kernel runs the 32-bit init",
+        what: "a 64-bit kernel runs 32-bit programs: init of ARMv6, and a root for all boards",
         when: Kernel,
         who: For::Some,
         options: &[&["COMPAT", "ARM"]],
-        fragment: None,
+        fragment: Some("rpi3"),
     },
     of(
         For::Virt,
