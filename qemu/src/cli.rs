@@ -105,7 +105,7 @@ pub(crate) struct Verify {
     /// Only this ring; may be given more than once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=3))]
     pub(crate) ring: Vec<u8>,
-    /// Only steps and cases whose name contains this
+    /// Only steps and cases whose name contains this, or one of several between commas
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) only: String,
     /// Name the steps and cases and stop

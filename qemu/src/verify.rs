@@ -13,7 +13,7 @@ use std::sync::PoisonError;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use crate::e2e::{self, Case, Fixture};
@@ -97,7 +97,7 @@ fn indent(text: &str) -> String {
 /// Runs what is asked for.
 pub(crate) fn verify(options: &cli::Verify) -> Result<ExitCode> {
     let asked = |ring: u8| options.ring.is_empty() || options.ring.contains(&ring);
-    let wanted = |name: &str| name.contains(&options.only);
+    let wanted = |name: &str| options.only.split(',').any(|text| name.contains(text));
     let rings = [(1, workspace::steps(options.all)), (2, mounts::steps()), (3, bench::steps())];
     let steps: Vec<(u8, Step)> = rings
         .into_iter()
@@ -107,6 +107,11 @@ pub(crate) fn verify(options: &cli::Verify) -> Result<ExitCode> {
         .collect();
     let mut cases = if asked(3) { e2e::cases(options.all) } else { Vec::new() };
     cases.retain(|case| wanted(&case.name));
+    ensure!(
+        !(steps.is_empty() && cases.is_empty()),
+        "nothing has {} in its name: cargo verify --list tells what there is",
+        options.only
+    );
     if options.list {
         steps.iter().for_each(|(ring, step)| println!("{ring} {}", step.name));
         cases.iter().for_each(|case| println!("3 {}", case.name));

@@ -54,15 +54,20 @@ mod runtime {
 
 /// The kernel's file systems and the socket on which it tells of devices.
 fn begin() -> Result<OwnedFd> {
+    kernels_file_systems()?;
+    let uevents = uapi::open::uevent_socket()?;
+    rustix::net::bind(&uevents, &SocketAddrNetlink::new(0, 1))?;
+    Ok(uevents)
+}
+
+/// `/dev`, `/proc`, `/sys` and `/run`.
+pub fn kernels_file_systems() -> Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount(c"devtmpfs", c"/dev", c"devtmpfs", MountFlags::NOSUID, Some(c"mode=755"))?;
     mount(c"proc", c"/proc", c"proc", flags | MountFlags::NOEXEC, None)?;
     mount(c"sysfs", c"/sys", c"sysfs", flags | MountFlags::NOEXEC, None)?;
     let run = flags | MountFlags::STRICTATIME;
-    mount(c"tmpfs", c"/run", c"tmpfs", run, Some(c"mode=755"))?;
-    let uevents = uapi::open::uevent_socket()?;
-    rustix::net::bind(&uevents, &SocketAddrNetlink::new(0, 1))?;
-    Ok(uevents)
+    mount(c"tmpfs", c"/run", c"tmpfs", run, Some(c"mode=755"))
 }
 
 /// Loads the modules; `after_first` when the first is in, or there is none: then the kernel has all drivers. The last is the one

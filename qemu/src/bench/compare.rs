@@ -23,8 +23,8 @@ const LOADING: [i32; 2] = [273, 105];
 pub(crate) struct Row {
     job: &'static str,
     name: &'static str,
-    /// Of all instructions to those of the floor in the same round: the median.
-    ratio: f64,
+    /// Of all instructions to those of the floor in the same round: the median; none where there is no initramfs.
+    ratio: Option<f64>,
     /// The same without the system calls that load modules; none where several processes load them at a time.
     ratio_without_loading: Option<f64>,
     /// From the kernel's start to the root's init.
@@ -89,10 +89,12 @@ fn row(job: Job, contender: &Contender, rounds: &[Vec<Measured>], i: usize) -> R
     let first = rounds.first().and_then(|round| round.get(i)).context("no rounds")?;
     let counts = &first.counts;
     let parallel = contender.parallel;
+    let by_kernel = contender.boot.initramfs.is_empty();
+    let missing = by_kernel.then(|| "/dev, /proc, /sys and /run are left to the root".to_owned());
     Ok(Row {
         job: job.name(),
         name: contender.name,
-        ratio: all(false)?,
+        ratio: if by_kernel { None } else { Some(all(false)?) },
         ratio_without_loading: if parallel { None } else { Some(all(true)?) },
         whole: counts.before + counts.all(),
         user: counts.user,
@@ -103,7 +105,7 @@ fn row(job: Job, contender: &Contender, rounds: &[Vec<Measured>], i: usize) -> R
         program: contender.program,
         initramfs: contender.initramfs,
         left: first.left(),
-        missing: judge(job, first).err().map(|why| format!("{why:#}")),
+        missing: missing.or_else(|| Some(format!("{:#}", judge(job, first).err()?))),
     })
 }
 
@@ -128,16 +130,16 @@ fn markdown(rows: &[Row]) -> String {
                     |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
         .to_owned();
     for row in rows {
+        let ratio = row.ratio.map_or(String::new(), |r| format!("{r:.3}"));
         let without = row.ratio_without_loading.map_or("".into(), |r| format!("{r:.2}"));
         let left = row
             .missing
             .as_ref()
             .map_or(row.left.to_string(), |why| format!("{} ({why})", row.left));
         text.push_str(&format!(
-            "| {} | {} | {:.3} | {without} | {} M | {} | {} M | {} | {} KiB | {} | {} | {left} |\n",
+            "| {} | {} | {ratio} | {without} | {} M | {} | {} M | {} | {} KiB | {} | {} | {left} |\n",
             row.job,
             row.name,
-            row.ratio,
             millions(row.whole),
             grouped(row.user),
             millions(row.kernel),

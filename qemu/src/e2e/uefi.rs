@@ -49,6 +49,7 @@ fn live(fixture: &Fixture, directory: &Path) -> Result<String> {
         second_linux: ("6.1.0-", "-arm64"),
         watchdog: true,
         memory: false,
+        short: false,
         was_reset: |reason| reason == "not committed; it came as far as: exec",
     };
     live_on(&mut device, &story)

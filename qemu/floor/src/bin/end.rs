@@ -17,6 +17,12 @@ floor::entry!("mov x28, x28", main_end);
 
 fn main_end() -> ! {
     let peak = peak_kib();
+    // A kernel without an initramfs leaves them to the root's init.
+    if !uapi::open::exists("/proc/self")
+        && let Err(why) = floor::kernels_file_systems()
+    {
+        floor::fail(why);
+    }
     let peak = CString::new(format!("PEAK_KIB={peak}")).unwrap_or_default();
     let witness = c"/sbin/witness";
     floor::fail(uapi::process::execve(witness, &[witness], &[&peak]))
