@@ -16,7 +16,7 @@ use crate::rootfs::IDENTITY;
 pub(crate) use device::{BOOTSEL, Device, Start};
 pub(crate) use device::{Expected, tamper};
 pub(crate) use firmware::{Beginning, Firmware};
-pub(crate) use make::{Life, Maker, identity, loaders, unpack};
+pub(crate) use make::{Life, MODULES, Maker, identity, loaders, unpack};
 
 /// What of a life depends on the machine.
 #[derive(Clone, Copy, Debug)]

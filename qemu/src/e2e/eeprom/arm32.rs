@@ -13,28 +13,11 @@ use crate::board::CONSOLE;
 use crate::cargo;
 use crate::e2e::checks::fact;
 use crate::e2e::fixture::Fixture;
-use crate::e2e::life::{Device, Maker, Start, identity, unpack};
+use crate::e2e::life::{Device, MODULES, Maker, Start, identity, unpack};
 use crate::fetch::{Store, Wanted};
 use crate::image::{Config, Image, Output};
 use crate::rootfs::{self, Programs};
 use crate::standin::{Cause, Recovery};
-
-/// What of the kernel's modules is taken; the rest of what is needed is built in.
-const MODULES: &[&str] = &[
-    "arch",
-    "crypto",
-    "drivers/block",
-    "drivers/mmc",
-    "drivers/nvmem",
-    "drivers/virtio",
-    "drivers/watchdog",
-    "fs/ext4",
-    "fs/jbd2",
-    "fs/mbcache.ko*",
-    "fs/overlayfs",
-    "fs/squashfs",
-    "lib",
-];
 
 /// Its first revision alone.
 fn image(maker: &Maker<'_>, out: &Path) -> Result<Image> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::cargo;
-use crate::e2e::life::{Maker, identity, unpack};
+use crate::e2e::life::{MODULES, Maker, identity, unpack};
 use crate::fetch::{self, Store, Wanted};
 use crate::image::{Config, Image, Output};
 use crate::rootfs::{self, Programs};
@@ -23,21 +23,6 @@ const SIZES: [&str; 2] = ["8M", "34M"];
 const DATA: &str = "112M";
 /// The SD host of the SoC, and what the others need.
 const EARLY: &[&str] = &["sdhci-of-aspeed"];
-const MODULES: &[&str] = &[
-    "arch",
-    "crypto",
-    "drivers/block",
-    "drivers/mmc",
-    "drivers/nvmem",
-    "drivers/watchdog",
-    "fs/ext4",
-    "fs/jbd2",
-    "fs/mbcache.ko*",
-    "fs/overlayfs",
-    "fs/squashfs",
-    "lib",
-];
-
 /// Of the root: runs `bootsel` with its words, and shows when it begins and ends.
 pub(super) const SCRIPT: &str = "/etc/rc.emmc";
 pub(super) const BEGIN: &str = "emmc: begin ";

@@ -59,7 +59,7 @@ pub(crate) struct Maker<'a> {
 }
 
 /// What of a kernel's modules is taken: enough for every board here, and a tenth of all.
-const MODULES: &[&str] = &[
+pub(crate) const MODULES: &[&str] = &[
     "arch",
     "crypto",
     "drivers/block",
