@@ -28,7 +28,9 @@ pub(crate) use fixture::Fixture;
 
 /// The cases; `all` adds one that others stand for. Those that take minutes are apart, so that others run beside them.
 pub(crate) fn cases(all: bool) -> Vec<Case> {
+    // The longest first: one that begins last has the machine for itself.
     let mut cases = life::cases();
+    cases.extend(kill::cases(all));
     cases.extend([debian::trials(), debian::bookworm()]);
     cases.extend(success::cases());
     cases.push(debian::trixie());
@@ -42,7 +44,6 @@ pub(crate) fn cases(all: bool) -> Vec<Case> {
     cases.extend(eeprom::cases());
     cases.extend(emmc::cases());
     cases.extend(uefi::cases());
-    cases.extend(kill::cases(all));
     cases.extend(kernel::cases());
     cases
 }

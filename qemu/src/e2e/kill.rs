@@ -18,9 +18,7 @@ use crate::random::Random;
 use crate::run::{self, Ended, Kill};
 use crate::uefi::Uefi;
 
-/// Machines at a time, each with a card of its own.
-const CHAINS: u32 = 2;
-/// Kills of each: 26 in all.
+/// Kills of each machine. The ordinary run has one, another in each run; the long one two at a time, each with a card of its own.
 const KILLS: u32 = 13;
 /// No boot takes longer, even under a busy host.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -32,7 +30,7 @@ pub(crate) fn cases(all: bool) -> Vec<Case> {
     let case = |name, base, custom| Case { base, custom: Some(custom), ..Case::new(name) };
     let mut cases = vec![case("kill-updates", Base::Life, |fixture, directory| {
         let life = fixture.life()?;
-        kills(directory, |directory| {
+        kills(fixture.all, directory, |directory| {
             let files = [(life.second_for_pi5()?, "/2.bundle"), (&life.third, "/3.bundle")];
             let mut device = Device::new("pi5", &life.factory, &files, directory)?;
             device.standin.quick = true;
@@ -42,7 +40,7 @@ pub(crate) fn cases(all: bool) -> Vec<Case> {
     if all {
         cases.push(case("uefi-kill-updates", Base::Uefi, |fixture, directory| {
             let life = fixture.uefi()?;
-            kills(directory, |directory| {
+            kills(fixture.all, directory, |directory| {
                 let files = [(life.second.as_path(), "/2.bundle"), (&life.third, "/3.bundle")];
                 Device::with(Uefi::new(&life.factory.disk, directory)?, &files)
             })
@@ -52,6 +50,7 @@ pub(crate) fn cases(all: bool) -> Vec<Case> {
 }
 
 fn kills<F: Firmware>(
+    all: bool,
     directory: &Path,
     device: impl Fn(&Path) -> Result<Device<F>> + Sync,
 ) -> Result<String> {
@@ -66,7 +65,8 @@ fn kills<F: Firmware>(
     };
     let run = || -> Result<Vec<String>> {
         thread::scope(|scope| {
-            let chains: Vec<_> = (0..CHAINS).map(|chain| scope.spawn(move || one(chain))).collect();
+            let chains = if all { 2 } else { 1 };
+            let chains: Vec<_> = (0..chains).map(|chain| scope.spawn(move || one(chain))).collect();
             let ended = chains.into_iter().map(|chain| chain.join());
             ended.map(|chain| chain.unwrap_or_else(|_| Err(anyhow!("a chain panicked")))).collect()
         })

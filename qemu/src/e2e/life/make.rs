@@ -71,7 +71,6 @@ pub(crate) const MODULES: &[&str] = &[
     "fs/jbd2",
     "fs/mbcache.ko*",
     "fs/overlayfs",
-    "fs/pstore",
     "fs/squashfs",
     "lib",
 ];
@@ -181,7 +180,8 @@ impl Maker<'_> {
     /// Takes out of a package what these machines need; the kernel is packed with gzip, as the Raspberry Pi's makers
     /// ship theirs. Done once for a package and a list of modules.
     pub(crate) fn slim(&self, package: &Path) -> Result<PathBuf> {
-        self.slim_to(package, MODULES)
+        // A module in Debian's 64-bit kernels alone: ramoops.
+        self.slim_to(package, &[MODULES, &["fs/pstore"]].concat())
     }
 
     /// The same for computers with UEFI.
