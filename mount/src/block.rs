@@ -74,7 +74,7 @@ pub fn find(roots: &Roots<'_>, name: &DeviceName<'_>) -> Result<Option<BlockDevi
     // say no PARTUUID, and in PARTNAME whatever is not ASCII is mangled.
     if found.is_empty() && matches!(by, By::PartUuid(..) | By::PartLabel(_)) {
         each(roots, &mut |entry| {
-            if entry.says("DEVTYPE=") == "disk" {
+            if entry.says("DEVTYPE=") == "disk" && entry.has_partitions() {
                 entry.each_in_table(by, &mut found);
             }
         });
@@ -191,6 +191,17 @@ impl<'a> Entry<'a> {
         let path = &mut [0; 512];
         let path = fill(path, "{}/class/block/{}/../uevent", &[self.roots.sys, self.name]);
         Some((number, field(file::peek(path, room), "DEVNAME=")))
+    }
+
+    /// Of a disk: whether the kernel made partitions of it. Others are not opened: a drive may have no medium, or take
+    /// seconds to say so.
+    fn has_partitions(&self) -> bool {
+        let mut found = false;
+        // A partition lies in its disk's directory, and its name begins with the disk's.
+        file::each_name(directory(self.roots, self.name, &mut [0; 512]), &mut |name| {
+            found |= name.starts_with(self.name);
+        });
+        found
     }
 
     /// Of a disk: adds the partitions that its table says `by` of.

@@ -26,10 +26,12 @@ const LONGEST: usize = 4096;
 /// `EINVAL` where a NUL would cut it short.
 pub fn c_string(text: &str) -> Result<&'static CStr> {
     let bytes = memory::bytes(text.len().saturating_add(1));
-    for (to, from) in bytes.iter_mut().zip(text.bytes()) {
-        *to = from;
+    if let Some(room) = bytes.get_mut(..text.len()) {
+        room.copy_from_slice(text.as_bytes());
     }
-    CStr::from_bytes_with_nul(bytes).map_err(|_| Errno::INVAL)
+    // SAFETY: a zero is left behind the text, and nobody changes what this function alone has.
+    let whole = unsafe { CStr::from_ptr(bytes.as_ptr().cast()) };
+    if whole.count_bytes() == text.len() { Ok(whole) } else { Err(Errno::INVAL) }
 }
 
 /// A call that takes a path, which begins in `directory`; the text is copied to the stack.

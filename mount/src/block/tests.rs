@@ -205,6 +205,18 @@ fn by_the_backup_where_the_first_table_is_bad() {
     gpt_tree(&disk, ["", ""]).check("PARTLABEL=BOOT_A", None);
 }
 
+/// As a drive without a medium: whoever opens this one waits for ever.
+#[test]
+fn a_disk_without_partitions_is_not_opened() {
+    let tree = gpt_tree(&gpt_disk(), ["", ""]);
+    tree.disk("sr0", 11, &[]);
+    let node = format!("{}/sr0", tree.dev);
+    fs::remove_file(&node).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&node).status().unwrap().success());
+    tree.check(&format!("PARTUUID={THIRD}"), Some("vda3"));
+    tree.check(&format!("PARTUUID={}", THIRD.replace('3', "4")), None);
+}
+
 #[test]
 fn the_kernel_is_believed_before_the_table() {
     let tree = gpt_tree(&[], [&format!("PARTUUID={FIRST}\nPARTNAME=x\n"), "PARTNAME=y\n"]);
