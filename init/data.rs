@@ -23,9 +23,9 @@ const E2FSCK: &str = "/sbin/e2fsck";
 pub(crate) struct Data {
     pub(crate) read_only: bool,
     pub(crate) device: BlockDevice,
-    /// Whether the one-shot fallback was used and no boot came to its end since. Also where the log cannot be read or
-    /// written: what is not counted must not be done.
-    pub(crate) fallback_used: bool,
+    /// What the log says: whether the one-shot fallback was used and no boot came to its end since; `None` where it
+    /// cannot be read.
+    pub(crate) fallback_used: Option<bool>,
 }
 
 impl Data {
@@ -52,7 +52,7 @@ impl Boot {
         let kind = self.repair(&device)?;
         let options = Options { kinds: kind.map(Kind::name), read_only: false, data: None, warn };
         let mounted = filesystem::mount(device.node, DATA, &options)?;
-        self.data = Some(Data { read_only: mounted.read_only, device, fallback_used: true });
+        self.data = Some(Data { read_only: mounted.read_only, device, fallback_used: None });
         self.report.fact("data", device.node);
         self.find_trial()?;
         if mounted.read_only {

@@ -62,7 +62,11 @@ impl Boot {
 
     /// After a fallback the first boot that comes to its end is recorded: the next fallback may happen again.
     pub(crate) fn journal_booted(&self) {
-        if self.data.as_ref().is_some_and(|data| !data.read_only && data.fallback_used) {
+        if self
+            .data
+            .as_ref()
+            .is_some_and(|data| !data.read_only && data.fallback_used == Some(true))
+        {
             self.journal(log::BOOTED, "after a fallback");
         }
     }

@@ -103,7 +103,11 @@ impl Boot {
             release: self.release,
             trial: self.trial.is_some(),
             slot: self.cmdline.slot,
-            fallback_used: self.data.as_ref().is_none_or(|data| data.fallback_used),
+            // What is not counted must not be done.
+            fallback_used: self
+                .data
+                .as_ref()
+                .is_none_or(|data| data.read_only || data.fallback_used != Some(false)),
         };
         match choose::revision(&facts) {
             Choice::Boot { id, degraded } => Ok((id, degraded)),

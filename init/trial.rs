@@ -71,7 +71,7 @@ impl Boot {
         let read = if self.data.is_some() { journal::read(&mut room).ok() } else { None };
         let log = log::parse(read.unwrap_or_default());
         if let Some(data) = &mut self.data {
-            data.fallback_used = read.is_none() || data.read_only || log::fallback_used(&log);
+            data.fallback_used = read.map(|_| log::fallback_used(&log));
         }
         let boot_id = if log.is_empty() { "" } else { journal::boot_id() };
         let Cmdline { trial, slot, .. } = self.cmdline;

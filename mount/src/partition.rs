@@ -14,11 +14,7 @@ use crate::superblock::{GUID, hex};
 /// The partitions of a disk that its table gives this PARTLABEL, or the one `offset` numbers behind that with this PARTUUID.
 /// The table is read once, whatever is on the disk.
 pub(crate) fn numbers(node: &str, by: By<'_>) -> Numbers {
-    let mut found = Numbers::new(0);
-    let read = look(node, by, &mut found);
-    if read.is_none() {
-        return Numbers::new(0);
-    }
+    let mut found = look(node, by).unwrap_or(Numbers::new(0));
     if let By::PartUuid(_, offset) = by {
         for number in found.iter_mut() {
             // 0 is the number of no partition.
@@ -28,7 +24,8 @@ pub(crate) fn numbers(node: &str, by: By<'_>) -> Numbers {
     found
 }
 
-fn look(node: &str, by: By<'_>, found: &mut Numbers) -> Option<()> {
+fn look(node: &str, by: By<'_>) -> Option<Numbers> {
+    let mut found = Numbers::new(0);
     let file = file::open_raw(node, OFlags::RDONLY).ok()?;
     let read = |offset, buffer: &mut [u8]| file::fill_at(&file, offset, buffer);
     // The largest block that a GPT can be on.
@@ -42,7 +39,7 @@ fn look(node: &str, by: By<'_>, found: &mut Numbers) -> Option<()> {
         if hexadecimal(signed) == Some(signature) {
             found.push(hexadecimal(number)?);
         }
-        return Some(());
+        return Some(found);
     }
     let is = |entry: &RawEntry| match by {
         By::PartUuid(uuid, _) => {
@@ -52,7 +49,8 @@ fn look(node: &str, by: By<'_>, found: &mut Numbers) -> Option<()> {
         _ => false,
     };
     let blocks = length(&file)?.checked_div(block.into())?;
-    gpt::find(&read, sector, blocks.checked_sub(1)?, found, &is).map(drop)
+    gpt::find(&read, sector, blocks.checked_sub(1)?, &mut found, &is)?;
+    Some(found)
 }
 
 /// Bytes in a logical block of a disk. GPT counts in them: 512 on nearly everything, 4096 on some NVMe and UFS.

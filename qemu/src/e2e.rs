@@ -26,7 +26,7 @@ mod watchdogs;
 pub(crate) use case::Case;
 pub(crate) use fixture::Fixture;
 
-/// The cases; `all` adds one that others stand for. Those that take minutes are apart, so that others run beside them.
+/// The cases; `all` adds those that others stand for. Those that take minutes are apart, so that others run beside them.
 pub(crate) fn cases(all: bool) -> Vec<Case> {
     // The longest first: one that begins last has the machine for itself.
     let mut cases = life::cases();

@@ -18,15 +18,21 @@ fn made(chip: Chip, time: u32) -> Release {
     Release::new(chip, time)
 }
 
-/// By `date -u -d @N +%F`; the civil calendar is `bootsel::date`'s.
+/// By `date -u -d @N +%F`.
 #[test]
 fn dates() {
     for (seconds, expected) in [
+        (0, "1970-01-01"),
+        (951_782_399, "2000-02-28"),
+        (951_782_400, "2000-02-29"),
+        (951_868_800, "2000-03-01"),
         (RENAMES, "2021-09-27"),
         (Bcm2711.least(), "2022-11-25"),
         (1_709_164_800, "2024-02-29"),
         (Bcm2712.least(), "2024-05-13"),
+        (1_735_689_599, "2024-12-31"),
         (TIME, "2026-05-17"),
+        (u32::MAX, "2106-02-07"),
     ] {
         assert_eq!(date(seconds), expected);
         assert_eq!(rpieeprom::Date::of(seconds).to_string(), expected);

@@ -90,7 +90,7 @@ fn row(job: Job, contender: &Contender, rounds: &[Vec<Measured>], i: usize) -> R
     let counts = &first.counts;
     let parallel = contender.parallel;
     let by_kernel = contender.boot.initramfs.is_empty();
-    let missing = by_kernel.then(|| "/dev, /proc, /sys and /run are left to the root".to_owned());
+    let left_out = by_kernel.then(|| "/dev, /proc, /sys and /run are left to the root".to_owned());
     Ok(Row {
         job: job.name(),
         name: contender.name,
@@ -105,7 +105,7 @@ fn row(job: Job, contender: &Contender, rounds: &[Vec<Measured>], i: usize) -> R
         program: contender.program,
         initramfs: contender.initramfs,
         left: first.left(),
-        missing: missing.or_else(|| Some(format!("{:#}", judge(job, first).err()?))),
+        missing: judge(job, first).err().map(|why| format!("{why:#}")).or(left_out),
     })
 }
 

@@ -96,18 +96,21 @@ pub(crate) fn live_on<F: Firmware>(device: &mut Device<F>, story: &Story) -> Res
         start.seen().says(restarts::<F>())
     })?;
     if !story.short {
-        panics(device, &b2, story)?;
-    }
-    if story.watchdog {
-        hangs(device, &b2, story)?;
-    }
-    if !story.short {
-        is_not_committed_in_time(device, &b2)?;
-        lacks_modules(device, &b2)?;
+        fails(device, &b2, story)?;
     }
     third_is_kept(device)?;
     device.card()?.check_clean()?;
     Ok(String::new())
+}
+
+/// In every way that a system can fail in.
+fn fails(device: &mut Device<impl Firmware>, b2: &Expected, story: &Story) -> Result<()> {
+    panics(device, b2, story)?;
+    if story.watchdog {
+        hangs(device, b2, story)?;
+    }
+    is_not_committed_in_time(device, b2)?;
+    lacks_modules(device, b2)
 }
 
 /// What a kernel that knows nothing of the flag prints; the stand-in takes it for one that passes it on.

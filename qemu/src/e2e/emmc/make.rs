@@ -23,6 +23,7 @@ const SIZES: [&str; 2] = ["8M", "34M"];
 const DATA: &str = "112M";
 /// The SD host of the SoC, and what the others need.
 const EARLY: &[&str] = &["sdhci-of-aspeed"];
+
 /// Of the root: runs `bootsel` with its words, and shows when it begins and ends.
 pub(super) const SCRIPT: &str = "/etc/rc.emmc";
 pub(super) const BEGIN: &str = "emmc: begin ";
