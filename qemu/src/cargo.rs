@@ -4,7 +4,7 @@
 //! Device programs are built for AArch64 and for ARMv6, the oldest Raspberry Pi. Where rustup has installed the target, it
 //! is an ordinary build; where rustup does not offer it, Rust's library is compiled too, from its sources.
 
-mod flags;
+pub(crate) mod flags;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -97,7 +97,7 @@ impl Program {
             Target::Device(_) | Target::DeviceStd(_) => cargo.arg("--release"),
         };
         adapt(&mut cargo);
-        let library = self.target.compile_for(&mut cargo);
+        let library = self.target.compile_for(&mut cargo)?;
         cargo.arg("--");
         if let Target::Device(target) = self.target {
             cargo.args(flags::of_program(target));
@@ -142,9 +142,9 @@ const EMPTY: &str = "!<arch>\n";
 
 impl Target {
     /// Adds to a cargo command what makes it compile for this target.
-    pub(crate) fn compile_for(self, cargo: &mut Command) -> Library {
+    pub(crate) fn compile_for(self, cargo: &mut Command) -> Result<Library> {
         let (Self::Device(target) | Self::DeviceStd(target)) = self else {
-            return Library::Installed;
+            return Ok(Library::Installed);
         };
         cargo.args(["--target", target]);
         let mut query = tool::command("rustc");
@@ -154,6 +154,9 @@ impl Target {
         if library == Library::FromSource {
             // Unstable in cargo, and the pinned compiler is a stable one: the variable is how it is told that we know.
             cargo.env("RUSTC_BOOTSTRAP", "1");
+            // Build scripts of macros ask for it, too: in one directory each build would compile them anew.
+            let apart = self::target()?.join("from-source");
+            cargo.args(["--config", &format!("build.build-dir={apart:?}")]);
             cargo.args(match self {
                 // Its own memcpy: there may be no C library.
                 Self::Device(_) => [
@@ -163,10 +166,8 @@ impl Target {
                 _ => ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="],
             });
         }
-        if matches!(self, Self::Device(_)) {
-            flags::of_crates(target, library, cargo);
-        }
-        library
+        flags::of_crates(self, library, cargo)?;
+        Ok(library)
     }
 
     /// What the linker needs in place of the files that come with an installed target.

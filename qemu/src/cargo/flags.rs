@@ -5,9 +5,14 @@
 //! They are for the last step, where LTO makes machine code of all crates, Rust's library included; `-C llvm-args` is a stable
 //! flag. The numbers are what each saved when it was added.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{ARMV6, DEVICE, Library};
+use anyhow::{Context, Result};
+
+use super::{ARMV6, DEVICE, Library, Target, workspace};
+use crate::tool;
 
 /// For both. A call is compared with as many instructions as it is long: LLVM's default compares time. 0.5 KB.
 const BOTH: &[&str] = &["-Cllvm-args=-inline-instr-cost=3"];
@@ -45,22 +50,48 @@ pub(super) fn of_program(target: &str) -> impl Iterator<Item = &'static str> {
 const THUMB: &str = "-Ctarget-feature=+thumb-mode";
 
 /// What the compiler of every crate is told.
-pub(super) fn of_crates(target: &str, library: Library, cargo: &mut Command) {
-    if target != ARMV6 {
-        return;
-    }
-    let mut set = |key: &str, value: &str| {
-        cargo.args(["--config", &format!("{key}.rustflags=[{value}]")]);
+pub(super) fn of_crates(target: Target, library: Library, cargo: &mut Command) -> Result<()> {
+    let flag =
+        |(path, name): (PathBuf, String)| format!("--remap-path-prefix={}={name}", path.display());
+    let mut flags: Vec<String> = own_paths()?.into_iter().map(flag).collect();
+    let mut set = |key: &str, flags: &[String]| {
+        cargo.args(["--config", &format!("{key}.rustflags={flags:?}")]);
     };
-    let thumb = format!("{THUMB:?}");
-    match library {
-        Library::Installed => set(&format!("target.{target}"), &thumb),
-        Library::FromSource => {
-            set("profile.release", &thumb);
-            set("profile.release.build-override", "");
+    match (target, library) {
+        (Target::Device(ARMV6), Library::FromSource) => {
+            set("profile.release", &[THUMB.into()]);
+            set("profile.release.build-override", &[]);
             // It has assembly of its own, which the target's assembler takes as ARM code alone.
-            set("profile.release.package.compiler_builtins", "");
-            cargo.arg("-Zprofile-rustflags");
+            set("profile.release.package.compiler_builtins", &[]);
         }
+        (Target::Device(ARMV6), Library::Installed) => flags.push(THUMB.into()),
+        _ => {}
     }
+    if let Target::Device(name) | Target::DeviceStd(name) = target {
+        set(&format!("target.{name}"), &flags);
+    }
+    if library == Library::FromSource {
+        cargo.arg("-Zprofile-rustflags");
+    }
+    Ok(())
+}
+
+/// Where this machine has the sources of Rust's library and of other crates, and what a program shall call that place. A panic
+/// says in which file it was: by a path of the machine that builds, two machines would make two programs.
+pub(crate) fn own_paths() -> Result<Vec<(PathBuf, String)>> {
+    let rustc =
+        |query: &[&str]| tool::run(tool::command("rustc").current_dir(workspace()).args(query));
+    let library = Path::new(rustc(&["--print", "sysroot"])?.trim()).join("lib/rustlib/src/rust");
+    let version = rustc(&["--version", "--verbose"])?;
+    let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
+    let mut paths = vec![(library, format!("/rustc/{}", commit.unwrap_or_default()))];
+    let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let sources = cargo_home.context("no CARGO_HOME and no HOME")?.join("registry/src");
+    // One for each registry. There is none before the first crate was fetched.
+    for registry in fs::read_dir(sources).into_iter().flatten() {
+        paths.push((registry?.path(), String::new()));
+    }
+    paths.sort();
+    Ok(paths)
 }

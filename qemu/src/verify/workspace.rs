@@ -68,7 +68,7 @@ fn clippy_device() -> Result<Note> {
         clippy.args(["clippy", "--quiet", "--locked", "--package", program.package]);
         // As it ships: without std there is no other way to panic than to abort.
         clippy.arg("--release");
-        if program.target.compile_for(&mut clippy) == Library::FromSource {
+        if program.target.compile_for(&mut clippy)? == Library::FromSource {
             notes.push("rustup has no ARMv6 target here: with core and alloc from source");
         }
         tool::run(clippy.args(["--", "-D", "warnings"]))?;
@@ -123,9 +123,22 @@ const DEVICE_PROGRAMS: [(Program, Machine); 6] = [
 /// What is booted in ring 3 is what is looked at here.
 fn elf() -> Result<Note> {
     for (program, machine) in DEVICE_PROGRAMS {
-        check_elf(&program.shipped()?, machine)?;
+        let program = program.shipped()?;
+        check_elf(&program, machine)?;
+        names_no_path_of_this_machine(&program)?;
     }
     Ok(Note::new())
+}
+
+fn names_no_path_of_this_machine(program: &Path) -> Result<()> {
+    let bytes = fs::read(program)?;
+    let places = cargo::flags::own_paths()?.into_iter().map(|(place, _)| place);
+    for place in places.chain([cargo::workspace().to_owned()]) {
+        let place = place.as_os_str().as_encoded_bytes();
+        let found = bytes.windows(place.len()).any(|window| window == place);
+        ensure!(!found, "{} has {} in it", program.display(), place.escape_ascii());
+    }
+    Ok(())
 }
 
 /// A variable of the environment replaces cargo's configured flags; the alignment must not be among them.
