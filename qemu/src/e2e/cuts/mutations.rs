@@ -3,6 +3,7 @@
 //! to have worked), once for each; and in the recorded requests of the program as it is the writes before and after a
 //! barrier are swapped. In every one of these a cut must be found that breaks the rule that the barrier is there for.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
@@ -36,9 +37,16 @@ pub(super) fn case(fixture: &Fixture, directory: &Path, world: World) -> Result<
         let sessions = sessions(&beginning, world, fixture.all);
         for (number, (start, tryboot, steps)) in sessions.into_iter().enumerate() {
             let directory = directory.join(format!("{number}"));
-            let session = Session::record(device, start, tryboot, &steps, &directory)?;
-            without += unsynced(&session, &mut bench, &directory)?;
-            std::fs::remove_dir_all(&directory)?;
+            let mut turn = 1;
+            without += loop {
+                let session = Session::record(device, start, tryboot, &steps, &directory)?;
+                let noticed = unsynced(&session, &mut bench, &directory);
+                std::fs::remove_dir_all(&directory)?;
+                match noticed {
+                    Err(why) if why.is::<Unnoticed>() && turn < RECORDINGS => turn += 1,
+                    noticed => break noticed?,
+                }
+            };
         }
         let kept = directory.join("kept");
         let kept = Session::record(device, &beginning.first.end, true, world.story().kept, &kept)?;
@@ -128,9 +136,25 @@ fn breaks_a_rule(
     let mut card = session.card(bench.device, directory.join("card.img"), range.start)?;
     match look(&mut card, requests, bench, operation, range, EFFORT) {
         Err(why) => Ok(format!("{why:#}")),
-        Ok(count) => bail!("no rule is broken in any of {} states", count.all()),
+        Ok(count) => Err(Unnoticed(count.all()).into()),
     }
 }
+
+/// How often a command is recorded until a barrier's absence shows: on a busy machine the guest's kernel may have written in
+/// time by itself what the barrier would have made it write.
+const RECORDINGS: usize = 3;
+
+/// In none of so many states.
+#[derive(Debug)]
+struct Unnoticed(u32);
+
+impl fmt::Display for Unnoticed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no rule is broken in any of {} states", self.0)
+    }
+}
+
+impl std::error::Error for Unnoticed {}
 
 /// That the right call was left out, and that the command has no barriers but those of the table.
 fn left_out(session: &Session, operation: &Operation, barrier: of::Barrier) -> Result<()> {
