@@ -25,6 +25,11 @@ fn main() {
             // Its own start (init/entry.rs); the C library's is then unreferenced and left out.
             println!("cargo::rustc-link-arg-bins=--entry=pivot_start");
             println!("cargo::rustc-link-arg-bins={root}/init/link.ld");
+            // Beside the program, what is where in it, for cargo verify --bench: the program itself has no names.
+            // (OUT_DIR is build/PACKAGE-HASH/out there.)
+            let out = env::var("OUT_DIR").unwrap_or_default();
+            println!("cargo::rustc-link-arg-bins=-Map={out}/../../../init.map");
+            println!("cargo::rustc-link-arg-bins=--no-demangle");
         }
     }
 }

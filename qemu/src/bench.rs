@@ -9,6 +9,7 @@ mod contenders;
 pub(crate) mod figures;
 mod growth;
 mod levers;
+mod map;
 mod measure;
 mod packaged;
 pub(crate) mod plugin;
@@ -22,6 +23,7 @@ use anyhow::Result;
 
 use crate::verify::Step;
 use crate::{cargo, progress, tool};
+use map::Map;
 use measure::Job;
 pub(crate) use world::FLOOR_DEVICE as FLOOR;
 use world::World;
@@ -82,7 +84,7 @@ fn boot(world: &World, all: bool) -> Result<()> {
     for job in [Job::Device, Job::Root] {
         rows.extend(compare::job(world, job, &world.contenders(job, all)?)?);
     }
-    print!("{}", compare::write(world, &rows)?);
+    print!("{}", compare::write(world, &rows, &Map::of(&cargo::INIT.shipped()?)?)?);
     progress::note(&format!("also in {}/boot.md and boot.json", world.directory.display()));
     Ok(())
 }

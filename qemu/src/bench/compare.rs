@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::contenders::Contender;
+use super::map::Map;
 use super::measure::{Job, Measured, judge};
 use super::plugin::Counts;
 use super::world::World;
@@ -117,8 +118,8 @@ pub(crate) fn thousandths(a: u64, b: u64) -> f64 {
 }
 
 /// Writes `boot.json` and `boot.md` and gives the latter.
-pub(crate) fn write(world: &World, rows: &[Row]) -> Result<String> {
-    let text = markdown(rows);
+pub(crate) fn write(world: &World, rows: &[Row], map: &Map) -> Result<String> {
+    let text = format!("{}\n{}", markdown(rows), map.largest());
     fs::write(world.directory.join("boot.json"), serde_json::to_vec_pretty(rows)?)?;
     fs::write(world.directory.join("boot.md"), &text)?;
     Ok(text)

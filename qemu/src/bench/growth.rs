@@ -7,6 +7,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use bootsel::log::{self, Record};
+use bootsel::slot::Slot;
 
 use super::compare::{grouped, millions};
 use super::levers::with_file;
@@ -19,6 +21,7 @@ use crate::{cargo, progress, rootfs, tool};
 /// More modules, revisions, devices, megabytes.
 const MODULES: [usize; 4] = [100, 500, 1000, 5000];
 const REVISIONS: [usize; 4] = [1, 10, 50, 200];
+const RECORDS: [usize; 4] = [0, 4, 16, 64];
 const PARTITIONS: [usize; 4] = [1, 8, 24, 60];
 const DISKS: [usize; 4] = [0, 4, 8, 16];
 const MEGABYTES: [u64; 3] = [10, 100, 1000];
@@ -28,6 +31,7 @@ pub(crate) fn measure(world: &World) -> Result<()> {
     let mut text = String::new();
     curve(world, &mut text, "modules in the package, one of them loaded", &MODULES, modules)?;
     curve(world, &mut text, "revisions", &REVISIONS, revisions)?;
+    curve(world, &mut text, "records of the log", &RECORDS, records)?;
     curve(world, &mut text, "partitions of a second disk", &PARTITIONS, partitions)?;
     curve(world, &mut text, "further disks", &DISKS, disks)?;
     let megabytes = MEGABYTES.map(|size| usize::try_from(size).unwrap_or_default());
@@ -110,6 +114,30 @@ fn revisions(world: &World, count: usize, directory: &Path) -> Result<Boot> {
         commands.push(format!("write {} {path}/manifest", file.display()));
     }
     copy.debugfs(&commands)?;
+    Ok(Boot { disk: Some(copy.path), ..base(world)? })
+}
+
+/// What the tool writes of an update, over and over.
+fn records(world: &World, count: usize, directory: &Path) -> Result<Boot> {
+    let mut ring = vec![0; log::BYTES];
+    for event in [log::INSTALL, log::INSTALLED, log::ARMED, log::COMMIT].iter().cycle().take(count)
+    {
+        let record = Record {
+            counter: 0,
+            boot_id: "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d",
+            slot: Some(Slot::A),
+            revision: "2026.11-3",
+            event,
+            message: "what a person wants to know of it",
+        };
+        let (place, bytes) = log::next(&ring, record).context("a ring of this length")?;
+        let place = usize::try_from(place)?;
+        ring.splice(place..place + bytes.len(), bytes);
+    }
+    let (copy, file) = (DiskCopy::make(&world.image, directory)?, directory.join("log"));
+    fs::write(&file, ring)?;
+    let path = "/pivot/log/init.log";
+    copy.debugfs(&[format!("rm {path}"), format!("write {} {path}", file.display())])?;
     Ok(Boot { disk: Some(copy.path), ..base(world)? })
 }
 

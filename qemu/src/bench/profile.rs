@@ -3,13 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
-use anyhow::{Context, Result};
-use object::{Object, ObjectSymbol, SymbolKind};
-use rustc_demangle::demangle;
+use anyhow::Result;
 
 use super::compare::grouped;
+use super::map::Map;
 use super::measure::Job;
 use super::plugin::Counts;
 use super::world::World;
@@ -20,15 +18,12 @@ const ROWS: usize = 25;
 
 /// Prints the tables, and leaves what was counted for every system call in the directory.
 pub(crate) fn show(world: &World) -> Result<()> {
-    let names = names(&cargo::INIT.build(|cargo| {
-        cargo.arg("--quiet").env("CARGO_PROFILE_RELEASE_STRIP", "none");
-        cargo.env("CARGO_TARGET_DIR", world.directory.join("symbols"));
-    })?)?;
+    let map = Map::of(&cargo::INIT.shipped()?)?;
     for job in [Job::Device, Job::Root] {
         let floor = world.measure(&world.floor(job)?.boot, false)?.counts;
         let pivot = world.measure(&world.pivot(job)?.boot, true)?.counts;
         println!("{job:?}: {} instructions of init\n", grouped(pivot.user));
-        functions(&pivot, &names);
+        functions(&pivot, &map);
         calls(&pivot, &floor);
         for (name, counts) in [("floor", &floor), ("pivot", &pivot)] {
             let path = world.directory.join(format!("calls-{job:?}-{name}"));
@@ -40,26 +35,10 @@ pub(crate) fn show(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Functions of the program by their addresses. Where the linker folded equal ones the first name stands for all.
-fn names(program: &Path) -> Result<BTreeMap<u64, String>> {
-    let bytes = fs::read(program)?;
-    let file = object::File::parse(&*bytes).context("the program with its symbols")?;
-    // what is written in assembly may have no type
-    let kinds = [SymbolKind::Text, SymbolKind::Label, SymbolKind::Unknown];
-    let functions = file.symbols().filter(|symbol| kinds.contains(&symbol.kind()));
-    Ok(functions
-        .filter_map(|symbol| {
-            Some((symbol.address(), format!("{:#}", demangle(symbol.name().ok()?))))
-        })
-        .filter(|(_, name)| !name.starts_with('$'))
-        .collect())
-}
-
-fn functions(counts: &Counts, names: &BTreeMap<u64, String>) {
+fn functions(counts: &Counts, map: &Map) {
     let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
     for (address, count) in &counts.places {
-        let name = names.range(..=address).next_back().map_or("?", |(_, name)| name);
-        *by_name.entry(name).or_default() += count;
+        *by_name.entry(map.name(*address)).or_default() += count;
     }
     let mut rows: Vec<_> = by_name.into_iter().collect();
     rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
