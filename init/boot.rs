@@ -40,6 +40,8 @@ pub(crate) struct Boot {
     /// Bound before any module is loaded, so that no device is missed. `None` on a kernel without netlink.
     pub(crate) uevents: Option<Uevents>,
     pub(crate) watchdog: Option<Watchdog>,
+    /// There is one, and nobody asked for it.
+    pub(crate) watchdog_rests: bool,
     pub(crate) data: Option<Data>,
     /// The revision that was chosen, which may be another than the command line's.
     pub(crate) revision: Option<&'static str>,
@@ -110,6 +112,7 @@ impl Boot {
             report,
             uevents,
             watchdog: None,
+            watchdog_rests: false,
             data: None,
             revision: None,
             other_slot: false,

@@ -4,6 +4,7 @@
 //! Everything is borrowed from the line, which lives as long as the boot. Nothing here is fatal. A word that we cannot use becomes a complaint, which the boot logs: a typing error must not
 //! cost a drive to the device.
 
+use bootsel::list::List;
 use bootsel::slot::Slot;
 use bootsel::text::split_once;
 use mount::text;
@@ -14,6 +15,9 @@ const TIMEOUT: u32 = 60;
 /// The watchdog's timeout in seconds where the given one is refused: the largest that bcm2835_wdt takes before
 /// Linux 6.8 (its counter has 20 bits of 1/65536 s).
 const WATCHDOG: u32 = 15;
+
+/// How many options of modules are kept. A Raspberry Pi's firmware adds a dozen of its own, and a line is at most 2 KiB.
+const OPTIONS: usize = 64;
 
 /// One word: `key` or `key=value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +64,8 @@ pub(crate) enum Rescue {
 /// The command line's meaning.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cmdline<'a> {
-    /// The line from the first word on that may be an option of a module: it is searched for every module.
-    module_options: &'a str,
+    /// `MODULE.OPTION[=VALUE]`
+    options: List<Word<'a>, OPTIONS>,
     pub(crate) data: Option<&'a str>,
     /// Whether the data partition may take the rest of its disk.
     pub(crate) grow: bool,
@@ -97,22 +101,17 @@ impl<'a> Cmdline<'a> {
     pub(crate) fn parse(line: &'a str, complain: &mut dyn FnMut(&str)) -> Self {
         let mut cmdline = Self::empty();
         let mut rest = line;
-        loop {
-            let before = rest;
-            let Some(Word { key, value }) = next_word(&mut rest) else { return cmdline };
-            let is_option = || split_once(key, b'.').is_some_and(|(module, _)| module != "pivot");
-            if cmdline.module_options.is_empty() && is_option() {
-                cmdline.module_options = before;
-            }
+        while let Some(Word { key, value }) = next_word(&mut rest) {
             if let Err(complaint) = cmdline.take(key, value) {
                 complain(text!("{}={} {}", key, value.unwrap_or_default(), complaint));
             }
         }
+        cmdline
     }
 
     fn empty() -> Self {
         Self {
-            module_options: "",
+            options: List::new(Word { key: "", value: None }),
             data: None,
             grow: true,
             eeprom: true,
@@ -161,7 +160,10 @@ impl<'a> Cmdline<'a> {
                 self.init = path(value)?;
                 return Ok(());
             }
-            _ => return Ok(()),
+            _ if split_once(key, b'.').is_none() || self.options.push(Word { key, value }) => {
+                return Ok(());
+            }
+            _ => return Err("is one option of modules too many"),
         };
         *text = value.filter(|text| !text.is_empty());
         Ok(())
@@ -221,9 +223,9 @@ impl<'a> Cmdline<'a> {
     /// The options for a module, as `modprobe` would find them: every `MODULE.OPTION[=VALUE]` of the command line.
     pub(crate) fn module_options(&self, module: &str) -> &'static str {
         let mut options = "";
-        let mut rest = self.module_options;
-        while let Some(Word { key, value }) = next_word(&mut rest) {
-            if let Some((name, option)) = split_once(key, b'.')
+        for Word { key, value } in self.options.iter() {
+            if key.as_bytes().get(module.len()) == Some(&b'.')
+                && let Some((name, option)) = split_once(key, b'.')
                 && same_name(name, module)
             {
                 let blank = if options.is_empty() { "" } else { " " };
@@ -331,10 +333,11 @@ fn word(raw: &str) -> Word<'_> {
 }
 
 fn unquote(text: &str) -> &str {
-    match text.strip_prefix('"') {
-        Some(inner) => inner.strip_suffix('"').unwrap_or(inner),
-        None => text,
+    if text.as_bytes().first() != Some(&b'"') {
+        return text;
     }
+    let inner = text.get(1..).unwrap_or_default();
+    inner.strip_suffix('"').unwrap_or(inner)
 }
 
 #[cfg(test)]

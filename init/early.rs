@@ -6,7 +6,7 @@ use crate::boot::Boot;
 use crate::cmdline::WatchdogWish;
 use crate::kmsg::warn;
 use crate::revision::MODULES;
-use crate::watchdog::Watchdog;
+use crate::watchdog::{NODE, Watchdog};
 use bootsel::text::{of, pop};
 use mount::{Error, error, file, text};
 use uapi::memory;
@@ -17,7 +17,9 @@ const LIST: usize = 64 << 10;
 impl Boot {
     /// Arms the watchdog, or takes a running one over. Not there yet is no failure: its driver may be a module.
     pub(crate) fn open_watchdog(&mut self) -> Result<(), Error> {
-        if self.watchdog.is_some() {
+        let take_over = self.cmdline.watchdog == WatchdogWish::TakeOver;
+        // Asked after each module: one that is there and does not run is not asked again.
+        if self.watchdog.is_some() || take_over && (self.watchdog_rests || !file::exists(NODE)) {
             return Ok(());
         }
         match Watchdog::open(self.cmdline.watchdog, &self.deadline) {
@@ -25,7 +27,7 @@ impl Boot {
                 self.report.fact("watchdog", watchdog.description);
                 self.watchdog = Some(watchdog);
             }
-            Ok(None) => {}
+            Ok(None) => self.watchdog_rests = take_over,
             Err(why) => {
                 // Not tried again: it is there and cannot be used.
                 self.cmdline.watchdog = WatchdogWish::Off;

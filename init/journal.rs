@@ -14,11 +14,8 @@ use crate::kmsg::say;
 /// 64 records, preallocated by the image builder; below [`crate::data::DATA`].
 const LOG: &str = "/run/pivot/data/pivot/log/init.log";
 
-/// Room for the log.
-pub(crate) type Room = [u8; log::BYTES];
-
 /// The log as it is on the disk.
-pub(crate) fn read(room: &mut Room) -> Result<&[u8], Error> {
+pub(crate) fn read(room: &mut [u8]) -> Result<&[u8], Error> {
     file::read_to(LOG, room)
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The log: records to `/dev/kmsg`, one write each.
 
+use bootsel::pattern;
 use bootsel::text::{digits, fill};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -21,7 +22,7 @@ fn record_of<'a>(bytes: &'a mut [u8; RECORD + 1], level: Level, message: &str) -
         Level::Debug => "31",
     };
     let room = bytes.get_mut(..RECORD).unwrap_or_default();
-    let length = fill(room, "<{}>pivot: {}", &[priority, message]).len();
+    let length = fill(room, pattern!("<{}>pivot: {}"), &[priority, message]).len();
     let record = bytes.get_mut(..=length).unwrap_or_default();
     for byte in &mut *record {
         // One record is one line.
@@ -117,7 +118,7 @@ pub(crate) fn last_words(message: &str, file: &str, line: u32) {
     let target = device.as_ref().map_or_else(|| TARGET.get(), AsFd::as_fd);
     let (mut number, mut text) = ([0; 20], [0; RECORD]);
     let words = [message, file, digits(line.into(), &mut number)];
-    emit(target, Level::Error, fill(&mut text, "panic: {} ({}:{})", &words));
+    emit(target, Level::Error, fill(&mut text, pattern!("panic: {} ({}:{})"), &words));
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use mount::text::decimal;
 use mount::{Error, error, file, image, text};
 use rustix::fd::AsFd;
 use rustix::fs::OFlags;
+use uapi::memory;
 
 use crate::boot::Boot;
 use crate::choose::{self, Candidate, Choice, Facts, State};
@@ -58,11 +59,12 @@ impl Boot {
     /// Decides and mounts until one holds: a revision that cannot be mounted is broken for the next decision, so
     /// there are at most two rounds for each.
     fn mount_one_of(&mut self, wanted: &'static str) -> Result<(), Error> {
-        let first = look_at(wanted, self.release);
+        let room = memory::bytes(manifest::MAX_BYTES + 1);
+        let first = look_at(wanted, self.release, room);
         let mut candidates = Candidates::new(first);
         candidates.push(first);
         if matches!(first.state, State::Broken { .. }) {
-            add_others(&mut candidates, wanted, self.release);
+            add_others(&mut candidates, wanted, self.release, room);
         }
         loop {
             let (id, degraded) = self.choose(wanted, &candidates)?;
@@ -79,7 +81,7 @@ impl Boot {
                 Err(why) => {
                     say!(Warn, "revision {}: {}", id, why);
                     if candidates.len() == 1 {
-                        add_others(&mut candidates, wanted, self.release);
+                        add_others(&mut candidates, wanted, self.release, room);
                     }
                     let root_usable = self.images.iter().any(|image| image.inside.is_none());
                     for one in candidates.iter_mut().filter(|one| one.id == id) {
@@ -176,20 +178,19 @@ fn directory(id: &str) -> &'static str {
 }
 
 /// The other revisions of the data partition.
-fn add_others(candidates: &mut Candidates, wanted: &str, release: &str) {
+fn add_others(candidates: &mut Candidates, wanted: &str, release: &str, room: &mut [u8]) {
     for id in file::names(REVISIONS).iter().take(OTHERS) {
         if manifest::is_revision(id) && *id != wanted {
-            candidates.push(look_at(id, release));
+            candidates.push(look_at(id, release, room));
         }
     }
 }
 
-/// What can be said of a revision without reading its images.
+/// What can be said of a revision without reading its images. Its manifest is read into `room`.
 #[inline(never)]
-fn look_at(id: &'static str, release: &str) -> Candidate {
+fn look_at(id: &'static str, release: &str, room: &mut [u8]) -> Candidate {
     let mut candidate = Candidate { id, version: 0, was_tried: false, state: State::Complete };
-    let mut room = [0; manifest::MAX_BYTES + 1];
-    candidate.state = match read_manifest(id, &mut room) {
+    candidate.state = match read_manifest(id, room) {
         Ok(manifest) => {
             candidate.version = manifest.version().unwrap_or_default();
             check(id, manifest, release)

@@ -46,7 +46,9 @@ impl Boot {
         let (parameter, value) = given.ok_or(Error::from(NO_ROOT))?;
         let name = device_name(parameter, value)?;
         let delay = i64::from(self.cmdline.rootdelay).min(self.deadline.left().tv_sec);
-        crate::rescue::sleep(delay);
+        if delay > 0 {
+            crate::rescue::sleep(delay);
+        }
         let device = wait::device(&self.roots(), &name, self.uevents.as_ref(), &self.deadline)?;
         let target = self.root_target();
         file::create_directories(target)?;

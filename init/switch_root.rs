@@ -160,4 +160,4 @@ pub(crate) struct Start {
 }
 
 /// More arguments or variables the kernel never gives (`MAX_INIT_ARGS`, `MAX_INIT_ENVS`: 32 each), and a few of ours.
-pub(crate) type Strings<'a> = List<&'a CStr, 72>;
+pub(crate) type Strings<'a> = List<&'a CStr, 48>;

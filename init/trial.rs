@@ -9,6 +9,7 @@ use bootsel::slot::Slot;
 use bootsel::state;
 use mount::text::decimal32;
 use mount::{Error, file, text};
+use uapi::memory;
 
 use crate::boot::Boot;
 use crate::cmdline::Cmdline;
@@ -67,15 +68,15 @@ fn source(
 impl Boot {
     /// Finds out whether this is a trial, as soon as the log can be read or it is known that there is none.
     pub(crate) fn find_trial(&mut self) -> Result<(), Error> {
-        let mut room = [0; log::BYTES];
-        let read = if self.data.is_some() { journal::read(&mut room).ok() } else { None };
-        let log = log::parse(read.unwrap_or_default());
+        let mut log = None;
         if let Some(data) = &mut self.data {
-            data.fallback_used = read.map(|_| log::fallback_used(&log));
+            log = journal::read(memory::bytes(log::BYTES)).ok().map(log::parse);
+            data.fallback_used = log.as_deref().map(log::fallback_used);
         }
+        let log = log.as_deref().unwrap_or_default();
         let boot_id = if log.is_empty() { "" } else { journal::boot_id() };
         let Cmdline { trial, slot, .. } = self.cmdline;
-        self.trial = source(trial, &self.firmware, slot, boot_id, &log);
+        self.trial = source(trial, &self.firmware, slot, boot_id, log);
         // What nobody minded while it was not known counts now.
         if let (Some(_), Some(what)) = (self.trial, self.report.missing()) {
             return Err(Error::from(what));

@@ -19,8 +19,10 @@ use uapi::process::Fork;
 use crate::cmdline::WatchdogWish;
 use crate::kmsg::{say, warn};
 
-/// The node of the first watchdog and the older name of the same device.
-const NODES: [&str; 2] = ["/dev/watchdog0", "/dev/watchdog"];
+/// The node of the first watchdog.
+pub(crate) const NODE: &str = "/dev/watchdog0";
+/// And the older name of the same device.
+const NODES: [&str; 2] = [NODE, "/dev/watchdog"];
 /// What the parameter of the kernel's watchdog core is: -1 leaves it to the driver. (`drivers/watchdog/watchdog_core.c`, since
 /// Linux 5.8)
 const STOP_ON_REBOOT: &str = "/sys/module/watchdog/parameters/stop_on_reboot";
@@ -149,7 +151,7 @@ fn open_node() -> Result<Option<OwnedFd>, Error> {
 fn identity(device: &OwnedFd) -> &'static str {
     let Ok(info) = uapi::watchdog::get_support(device.as_fd()) else { return "watchdog" };
     let name = info.identity.split(|byte| *byte == 0).next().unwrap_or_default();
-    text!("{}", of(name).trim_ascii())
+    text!("{}", of(name).trim_ascii_end())
 }
 
 /// Forks the child that feeds three times per timeout until the deadline.

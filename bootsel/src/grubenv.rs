@@ -138,7 +138,7 @@ pub fn armed(sector: &[u8; SECTOR], default: Slot) -> Option<[u8; SECTOR]> {
     let rest = rest.strip_prefix(default.as_str().as_bytes())?;
     let behind = rest.strip_prefix(b"\npivot_trial=")?;
     let kept = behind.strip_suffix(b"#").filter(|kept| kept.starts_with(b"\n"))?;
-    let (before, _) = sector.split_at(SECTOR - behind.len());
+    let before = sector.get(..SECTOR.checked_sub(behind.len())?)?;
     let parts = [before, default.other().as_str().as_bytes(), kept];
     let mut armed = [0; SECTOR];
     armed.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);

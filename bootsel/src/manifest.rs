@@ -146,7 +146,7 @@ impl Manifest {
         let keys = view.keys().map(|(key, value)| (key.to_owned(), value.to_owned()));
         let files = view.files().map(|file| {
             let Listed { sha256, bytes, name } = file;
-            File { sha256, bytes, name: name.to_owned() }
+            File { sha256: hash(sha256), bytes, name: name.to_owned() }
         });
         Ok(Self { keys: keys.collect(), files: files.collect() })
     }
@@ -225,16 +225,18 @@ fn number(text: &str) -> Option<u64> {
     if text == "0" || !text.starts_with('0') { text::number(text) } else { None }
 }
 
-fn sha256(text: &str) -> Option<[u8; 32]> {
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|digit| nibble(digit).is_some())
+}
+
+/// Of 64 digits.
+fn hash(text: &str) -> [u8; 32] {
     let mut hash = [0; 32];
-    let (digits, rest) = text.as_bytes().as_chunks::<2>();
-    if digits.len() != hash.len() || !rest.is_empty() {
-        return None;
+    for (byte, [high, low]) in hash.iter_mut().zip(text.as_bytes().as_chunks().0) {
+        let (high, low) = (nibble(*high).unwrap_or(0), nibble(*low).unwrap_or(0));
+        *byte = high << 4 | low;
     }
-    for (byte, [high, low]) in hash.iter_mut().zip(digits) {
-        *byte = nibble(*high)? << 4 | nibble(*low)?;
-    }
-    Some(hash)
+    hash
 }
 
 fn nibble(digit: u8) -> Option<u8> {

@@ -92,7 +92,7 @@ fn crc32_on(before: u32, bytes: &[u8]) -> u32 {
     let (mut crc, mut blanks) = (!before, 0_u32);
     let (blocks, rest) = bytes.as_chunks::<BLOCK>();
     for block in blocks {
-        if *block == [0; BLOCK] {
+        if block.as_chunks().0.iter().all(|word| u128::from_ne_bytes(*word) == 0) {
             blanks += 1;
         } else {
             crc = feed(after_blanks(crc, blanks), block);
@@ -119,14 +119,16 @@ const BLOCK: usize = 64;
 /// The register after so many blocks of zeros: each multiplies it by x^512, as polynomials modulo the CRC's.
 fn after_blanks(mut crc: u32, blocks: u32) -> u32 {
     let (mut factor, mut left) = (BLANK, blocks);
-    while left > 0 {
+    loop {
         if left & 1 == 1 {
             crc = multiply(crc, factor);
         }
-        factor = multiply(factor, factor);
         left >>= 1;
+        if left == 0 {
+            return crc;
+        }
+        factor = multiply(factor, factor);
     }
-    crc
 }
 
 /// x^(8 * BLOCK). The highest bit is x^0.

@@ -3,27 +3,36 @@
 //! Text cut at ASCII characters, and put together. core does that for all characters, widths, signs and kinds of numbers
 //! that there are, in five KiB of PID 1.
 
-/// Puts each word into its place, a `{}` of the pattern, as far as the buffer goes.
-pub fn fill<'a>(buffer: &'a mut [u8], pattern: &str, words: &[&str]) -> &'a str {
-    let mut length = 0;
-    let mut put = |text: &str| {
-        let room = buffer.get_mut(length..).unwrap_or_default();
-        let bytes = text.as_bytes();
-        let bytes = bytes.get(..room.len()).unwrap_or(bytes);
-        if let Some(room) = room.get_mut(..bytes.len()) {
-            // Not byte by byte: most of what is copied in a boot is copied here.
-            room.copy_from_slice(bytes);
+/// A text with places for words, for [`fill`]: in the source a place is `{}`, in the program one byte.
+#[macro_export]
+macro_rules! pattern {
+    ($pattern:literal) => {
+        const {
+            const MARKED: [u8; $pattern.len() - $crate::text::places($pattern)] =
+                $crate::text::marked($pattern);
+            $crate::text::checked(&MARKED)
         }
-        length += bytes.len();
     };
-    let (mut rest, mut words) = (pattern, words.iter());
-    while let Some((before, behind)) = split_once(rest, b'{') {
-        put(before);
-        let place = behind.strip_prefix('}');
-        put(if place.is_some() { words.next().copied().unwrap_or_default() } else { "{" });
-        rest = place.unwrap_or(behind);
+}
+
+/// Puts each word into its place of a [`pattern!`](crate::pattern!), as far as the buffer goes.
+pub fn fill<'a>(buffer: &'a mut [u8], pattern: &str, words: &[&str]) -> &'a str {
+    let (mut length, mut words) = (0, words.iter());
+    for byte in pattern.bytes() {
+        let room = buffer.get_mut(length..).unwrap_or_default();
+        if byte == PLACE {
+            let word = words.next().copied().unwrap_or_default().as_bytes();
+            let word = word.get(..room.len()).unwrap_or(word);
+            if let Some(room) = room.get_mut(..word.len()) {
+                // Not byte by byte: most of what is copied in a boot is copied here.
+                room.copy_from_slice(word);
+            }
+            length += word.len();
+        } else if let Some(place) = room.first_mut() {
+            *place = byte;
+            length += 1;
+        }
     }
-    put(rest);
     valid(buffer.get(..length).unwrap_or_default())
 }
 
@@ -40,10 +49,14 @@ fn valid(bytes: &[u8]) -> &str {
         .unwrap_or_default()
 }
 
+/// What stands for a place: no text of ours has a control character of that number.
+const PLACE: u8 = 1;
+
 /// How many places a pattern has.
 pub const fn places(pattern: &str) -> usize {
     let (mut rest, mut count) = (pattern.as_bytes(), 0);
     while let [first, behind @ ..] = rest {
+        assert!(*first != PLACE, "the byte stands for a place");
         if let ([b'{'], [b'}', ..]) = ([*first], behind) {
             count += 1;
         }
@@ -52,8 +65,35 @@ pub const fn places(pattern: &str) -> usize {
     count
 }
 
-/// The decimal digits of a number.
-pub fn digits(number: u64, buffer: &mut [u8; 20]) -> &str {
+/// A pattern with one byte for each of its places.
+#[doc(hidden)]
+pub const fn marked<const BYTES: usize>(pattern: &str) -> [u8; BYTES] {
+    let mut marked = [PLACE; BYTES];
+    let (mut rest, mut left) = (pattern.as_bytes(), marked.as_mut_slice());
+    loop {
+        (rest, left) = match (rest, left) {
+            ([b'{', b'}', behind @ ..], [_, left @ ..]) => (behind, left),
+            ([byte, behind @ ..], [place, left @ ..]) => {
+                *place = *byte;
+                (behind, left)
+            }
+            _ => return marked,
+        };
+    }
+}
+
+/// The bytes of a text of which ASCII was replaced by ASCII.
+#[doc(hidden)]
+#[expect(clippy::panic, reason = "the compiler calls it, and stops there")]
+pub const fn checked(bytes: &'static [u8]) -> &'static str {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => panic!("not UTF-8"),
+    }
+}
+
+/// The decimal digits of a number: at most 20, and no more than there is room for.
+pub fn digits(number: u64, buffer: &mut [u8]) -> &str {
     let (mut rest, mut start) = (number, buffer.len());
     for (place, digit) in buffer.iter_mut().enumerate().rev() {
         *digit = b'0' + u8::try_from(rest % 10).unwrap_or_default();
@@ -92,8 +132,27 @@ pub fn has_controls(text: &str) -> bool {
 
 /// What is before and behind the first `at`, an ASCII character.
 pub fn split_once(text: &str, at: u8) -> Option<(&str, &str)> {
-    let place = text.bytes().position(|byte| byte == at)?;
+    let place = find(text.as_bytes(), at)?;
     Some((text.get(..place)?, text.get(place + 1..)?))
+}
+
+/// Where the byte is for the first time: eight are looked at in one step.
+#[inline(never)]
+pub fn find(bytes: &[u8], wanted: u8) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xff;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let wanted_ones = u64::from(wanted) * ONES;
+    let mut place = 0;
+    for word in words {
+        // A byte that is the wanted one is zero, and the lowest zero is the lowest byte that borrows.
+        let differs = u64::from_le_bytes(*word) ^ wanted_ones;
+        let borrows = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
+        if borrows != 0 {
+            return Some(place + (borrows.trailing_zeros() / 8) as usize);
+        }
+        place += 8;
+    }
+    Some(place + rest.iter().position(|byte| *byte == wanted)?)
 }
 
 /// Takes the next word that is not empty off a list; `None` when there is no more.
@@ -125,12 +184,24 @@ mod tests {
             prop_assert_eq!(words, expected);
         }
 
+        // Neighbours of what is looked for: one that borrows from the next must not be found.
+        #[test]
+        fn found_as_core_does_it(
+            bytes in proptest::collection::vec(proptest::sample::select(std::vec![
+                0, 1, 0x3c, 0x3d, 0x3e, 0x7f, 0x80, 0xbd, 0xff,
+            ]), 0..40),
+            wanted in proptest::sample::select(std::vec![0, 1, 0x3d, 0x80, 0xff]),
+        ) {
+            let expected = bytes.iter().position(|byte| *byte == wanted);
+            prop_assert_eq!(super::find(&bytes, wanted), expected);
+        }
+
         #[test]
         fn filled_as_format_does_it(a: String, b: String, room in 0..40_usize) {
             let whole = std::format!("a {a}{b}; {a}ä");
             let mut buffer = [0; 400];
             let buffer = buffer.get_mut(..room.min(whole.len())).unwrap();
-            let found = fill(buffer, "a {}{}; {}ä", &[&a, &b, &a]);
+            let found = fill(buffer, pattern!("a {}{}; {}ä"), &[&a, &b, &a]);
             prop_assert!(whole.starts_with(found));
             prop_assert!(found.len() + 4 > room.min(whole.len()), "{found:?}");
         }
@@ -158,8 +229,8 @@ mod tests {
         for (number, text) in [(0, "0"), (10, "10"), (u64::MAX, "18446744073709551615")] {
             assert_eq!(digits(number, &mut [0; 20]), text);
         }
-        assert_eq!(fill(&mut [0; 9], "{}{", &["{}"]), "{}{");
-        assert_eq!(fill(&mut [0; 9], "{}-{}", &["a"]), "a-");
+        assert_eq!(fill(&mut [0; 9], pattern!("{}{"), &["{}"]), "{}{");
+        assert_eq!(fill(&mut [0; 9], pattern!("{}-{}"), &["a"]), "a-");
         assert_eq!(["", "{}", "{{}", "a{}{}b{", "}{"].map(places), [0, 1, 1, 2, 0]);
     }
 

@@ -112,12 +112,22 @@ fn watchdog_values_that_reset_a_pi_early_are_refused() {
 }
 
 #[test]
+fn options_of_modules_are_bounded() {
+    let line: String = (0..=OPTIONS).map(|number| format!("m.o={number} ")).collect();
+    let (cmdline, complaints) = parsed(&line);
+    assert!(cmdline.module_options("m").ends_with("o=63"));
+    assert_eq!(complaints, ["m.o=64 is one option of modules too many"]);
+}
+
+#[test]
 fn module_options_are_found_under_both_spellings() {
     let cmdline = parse("loop.max_loop=0 virtio-blk.num_request_queues=1 loop.x \"m.s=a b\"");
     assert_eq!(cmdline.module_options("loop"), "max_loop=0 x");
     assert_eq!(cmdline.module_options("virtio_blk"), "num_request_queues=1");
     assert_eq!(cmdline.module_options("m"), "s=\"a b\"");
     assert_eq!(cmdline.module_options("other"), "");
+    assert_eq!(cmdline.module_options("loo"), "");
+    assert_eq!(cmdline.module_options(""), "");
 }
 
 #[test]

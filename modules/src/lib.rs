@@ -46,16 +46,16 @@ pub struct Listed<'a> {
 
 /// The modules of a list in the order to insert, a line each: the file `early` of an initramfs, or `load/NAME` of a
 /// modules image. A `-` before the path says that the module is optional. Empty lines and those that begin with `#` are
-/// left out.
+/// left out, and blanks at the end of a line.
 pub fn list(mut text: &str) -> impl Iterator<Item = Listed<'_>> {
     core::iter::from_fn(move || {
         loop {
-            let line = pop(&mut text, b'\n')?.trim_ascii();
-            match line.strip_prefix('-') {
-                Some(path) => return Some(Listed { path, optional: true }),
-                None if line.is_empty() || line.starts_with('#') => {}
-                None => return Some(Listed { path: line, optional: false }),
-            }
+            let line = pop(&mut text, b'\n')?.trim_ascii_end();
+            let optional = match line.as_bytes().first() {
+                None | Some(b'#') => continue,
+                first => first == Some(&b'-'),
+            };
+            return Some(Listed { path: line.get(optional.into()..)?, optional });
         }
     })
 }
@@ -77,10 +77,8 @@ pub fn kernel_name(path_or_name: &str) -> &'static str {
 
 /// The name as it is in the name of the file, with `-` or `_`.
 pub fn stem(path_or_name: &str) -> &str {
-    let mut file = path_or_name;
-    while let Some((_, behind)) = split_once(file, b'/') {
-        file = behind;
-    }
+    let slash = path_or_name.bytes().rposition(|byte| byte == b'/');
+    let file = path_or_name.get(slash.map_or(0, |slash| slash + 1)..).unwrap_or_default();
     // As kbuild and libkmod: a name ends at its first dot.
     split_once(file, b'.').map_or(file, |(name, _)| name)
 }
@@ -129,7 +127,7 @@ mod tests {
 kernel/drivers/watchdog/i6300esb.ko
 
   	
- -kernel/lib/crc.ko 
+-kernel/lib/crc.ko 
 #kernel/no.ko
 last.ko";
         let found: Vec<(&str, bool)> = list(text).map(|one| (one.path, one.optional)).collect();

@@ -5,7 +5,10 @@
 //! other and only what matches is kept: this runs at every uevent of a wait.
 
 use bootsel::list::List;
-use bootsel::text::{digits, fill, number, of};
+use bootsel::pattern;
+use bootsel::text::{digits, fill, find as find_byte, number, of};
+use rustix::fd::AsFd;
+use rustix::fs::OFlags;
 use uapi::memory;
 
 use crate::device::{By, DeviceName, decimal};
@@ -147,14 +150,14 @@ pub fn list(roots: &Roots<'_>) -> &'static str {
     for name in &*file::names(directory(roots, "", &mut [0; 512])) {
         if !is_any(name, &["loop", "ram", "zram"]) {
             let room = list.get_mut(length..).unwrap_or_default();
-            length += fill(room, " {}", &[name]).len();
+            length += fill(room, pattern!(" {}"), &[name]).len();
         }
     }
     of(list.get(..length).unwrap_or_default())
 }
 
 fn directory<'a>(roots: &Roots<'_>, name: &str, room: &'a mut PathRoom) -> &'a str {
-    fill(room, "{}/class/block/{}", &[roots.sys, name])
+    fill(room, pattern!("{}/class/block/{}"), &[roots.sys, name])
 }
 
 /// Calls `look` with every device that is there.
@@ -167,7 +170,7 @@ fn each(roots: &Roots<'_>, look: &mut dyn FnMut(&Entry<'_>)) {
 impl<'a> Entry<'a> {
     fn read(roots: &'a Roots<'a>, name: &'a str, room: &'a mut [u8; UEVENT]) -> Entry<'a> {
         let path = &mut [0; 512];
-        let path = fill(path, "{}/class/block/{}/uevent", &[roots.sys, name]);
+        let path = fill(path, pattern!("{}/class/block/{}/uevent"), &[roots.sys, name]);
         Entry { roots, name, uevent: file::peek(path, room) }
     }
 
@@ -176,7 +179,7 @@ impl<'a> Entry<'a> {
     }
 
     fn node<'r>(&self, room: &'r mut PathRoom) -> &'r str {
-        fill(room, "{}/{}", &[self.roots.dev, self.says("DEVNAME=")])
+        fill(room, pattern!("{}/{}"), &[self.roots.dev, self.says("DEVNAME=")])
     }
 
     // Empty where it is not there, which is nobody's name.
@@ -189,7 +192,8 @@ impl<'a> Entry<'a> {
         let number = decimal(self.says("PARTN="))?;
         // The entry is a link into the devices' tree, where a partition lies in its disk's directory.
         let path = &mut [0; 512];
-        let path = fill(path, "{}/class/block/{}/../uevent", &[self.roots.sys, self.name]);
+        let path =
+            fill(path, pattern!("{}/class/block/{}/../uevent"), &[self.roots.sys, self.name]);
         Some((number, field(file::peek(path, room), "DEVNAME=")))
     }
 
@@ -198,9 +202,13 @@ impl<'a> Entry<'a> {
     fn has_partitions(&self) -> bool {
         let mut found = false;
         // A partition lies in its disk's directory, and its name begins with the disk's.
-        file::each_name(directory(self.roots, self.name, &mut [0; 512]), &mut |name| {
-            found |= name.starts_with(self.name);
-        });
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let path = &mut [0; 512];
+        if let Ok(directory) = file::open_raw(directory(self.roots, self.name, path), flags) {
+            file::each_entry(directory.as_fd(), &mut |name, _| {
+                found |= name.to_bytes().starts_with(self.name.as_bytes());
+            });
+        }
         found
     }
 
@@ -211,7 +219,11 @@ impl<'a> Entry<'a> {
         for number in partition::numbers(self.node(&mut [0; 512]), by).iter() {
             let (name, digits_room, uevent) = (&mut [0; 255], &mut [0; 20], &mut [0; UEVENT]);
             let digits = digits((*number).into(), digits_room);
-            let name = fill(name, "{}{}{}", &[self.name, if numbered { "p" } else { "" }, digits]);
+            let name = fill(
+                name,
+                pattern!("{}{}{}"),
+                &[self.name, if numbered { "p" } else { "" }, digits],
+            );
             if Entry::read(self.roots, name, uevent).says("PARTN=") == digits {
                 add(found, name);
             }
@@ -234,7 +246,7 @@ impl<'a> Entry<'a> {
 
     fn holds(&self, by: By<'_>) -> bool {
         let (path, size) = (&mut [0; 512], &mut [0; 32]);
-        let path = fill(path, "{}/class/block/{}/size", &[self.roots.sys, self.name]);
+        let path = fill(path, pattern!("{}/class/block/{}/size"), &[self.roots.sys, self.name]);
         let is_none = matches!(file::peek(path, size), [] | [b'0', ..]);
         if is_none || is_any(self.name, &["loop", "ram", "zram", "mtdblock"]) {
             return false;
@@ -249,10 +261,14 @@ impl<'a> Entry<'a> {
 }
 
 fn field<'a>(uevent: &'a [u8], key: &str) -> &'a str {
-    for line in uevent.split(|byte| *byte == b'\n') {
+    let mut rest = uevent;
+    while !rest.is_empty() {
+        let end = find_byte(rest, b'\n').unwrap_or(rest.len());
+        let line = rest.get(..end).unwrap_or_default();
         if let Some(value) = line.strip_prefix(key.as_bytes()) {
             return of(value);
         }
+        rest = rest.get(end + 1..).unwrap_or_default();
     }
     ""
 }

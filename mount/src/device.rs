@@ -127,7 +127,8 @@ fn signed(text: &str) -> Option<i32> {
     }
 }
 
-fn digit(byte: u8) -> Option<u8> {
+/// The value of a hexadecimal digit.
+pub(crate) fn digit(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),

@@ -7,9 +7,8 @@ use bootsel::text::split_once;
 use rustix::fd::OwnedFd;
 use rustix::fs::{OFlags, SeekFrom, ioctl_blksszget, seek};
 
-use crate::device::{By, hexadecimal};
+use crate::device::{By, digit, hexadecimal};
 use crate::file;
-use crate::superblock::{GUID, hex};
 
 /// The partitions of a disk that its table gives this PARTLABEL, or the one `offset` numbers behind that with this PARTUUID.
 /// The table is read once, whatever is on the disk.
@@ -41,16 +40,22 @@ fn look(node: &str, by: By<'_>) -> Option<Numbers> {
         }
         return Some(found);
     }
+    let wanted = if let By::PartUuid(uuid, _) = by { guid(uuid) } else { None };
     let is = |entry: &RawEntry| match by {
-        By::PartUuid(uuid, _) => {
-            hex(&gpt::guid(entry).in_text_order(), &GUID).eq_ignore_ascii_case(uuid)
-        }
+        By::PartUuid(..) => Some(u128::from_be_bytes(gpt::guid(entry).in_text_order())) == wanted,
         By::PartLabel(label) => gpt::is_named(entry, label),
         _ => false,
     };
     let blocks = length(&file)?.checked_div(block.into())?;
     gpt::find(&read, sector, blocks.checked_sub(1)?, &mut found, &is)?;
     Some(found)
+}
+
+/// The number that the digits of a GUID are; `None` of MBR's form, which is shorter.
+fn guid(uuid: &str) -> Option<u128> {
+    let digits = uuid.bytes().filter_map(digit);
+    let number = digits.fold(0, |number, digit| number << 4 | u128::from(digit));
+    (uuid.len() == 36).then_some(number)
 }
 
 /// Bytes in a logical block of a disk. GPT counts in them: 512 on nearly everything, 4096 on some NVMe and UFS.

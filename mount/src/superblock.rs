@@ -4,6 +4,7 @@
 use core::fmt;
 use core::ops::Deref;
 
+use bootsel::pattern;
 use bootsel::ptable::ReadAt;
 use bootsel::text::{fill, hex_digit, of};
 use rustix::fs::OFlags;
@@ -56,7 +57,7 @@ impl Short {
 impl From<&str> for Short {
     fn from(text: &str) -> Short {
         let mut short = Short::EMPTY;
-        short.length = fill(&mut short.bytes, "{}", &[text]).len();
+        short.length = fill(&mut short.bytes, pattern!("{}"), &[text]).len();
         short
     }
 }

@@ -12,7 +12,7 @@ macro_rules! text {
             let words = <[&str]>::len(&[$(stringify!($word)),*]);
             assert!($crate::text::places($pattern) == words, "a word for each place");
         }
-        $crate::text_of!($pattern, $(AsRef::<str>::as_ref(&$word)),*)
+        $crate::text_of!($crate::text::pattern!($pattern), $(AsRef::<str>::as_ref(&$word)),*)
     }};
 }
 
@@ -20,12 +20,12 @@ macro_rules! text {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! text_of {
-    ($pattern:literal, $one:expr) => { $crate::text::with_one($pattern, $one) };
-    ($pattern:literal, $one:expr, $two:expr) => { $crate::text::with_two($pattern, $one, $two) };
-    ($pattern:literal, $($word:expr),*) => { $crate::text::text($pattern, &[$($word),*]) };
+    ($pattern:expr, $one:expr) => { $crate::text::with_one($pattern, $one) };
+    ($pattern:expr, $one:expr, $two:expr) => { $crate::text::with_two($pattern, $one, $two) };
+    ($pattern:expr, $($word:expr),*) => { $crate::text::text($pattern, &[$($word),*]) };
 }
 
-pub use bootsel::text::places;
+pub use bootsel::{pattern, text::places};
 
 /// What [`text!`](crate::text!) calls, for one word.
 #[inline(never)]
@@ -48,7 +48,7 @@ pub fn text(pattern: &str, words: &[&str]) -> &'static str {
 
 /// A number in decimal digits.
 pub fn decimal(number: u64) -> &'static str {
-    text("{}", &[digits(number, &mut [0; 20])])
+    digits(number, memory::bytes(20))
 }
 
 /// The same for what a 32-bit call gave or takes.

@@ -45,13 +45,12 @@ unsafe fn at(call: u32, directory: BorrowedFd<'_>, path: &str, rest: [usize; 3])
     else {
         return Err(Errno::NAMETOOLONG);
     };
-    for (to, from) in room.iter_mut().zip(path.bytes()) {
-        if from == 0 {
-            return Err(Errno::INVAL);
-        }
-        to.write(from);
-    }
+    room.write_copy_of_slice(path.as_bytes());
     end.write(0);
+    // SAFETY: the path was just written, and a zero behind it.
+    if unsafe { CStr::from_ptr(place.as_ptr().cast()) }.count_bytes() != path.len() {
+        return Err(Errno::INVAL);
+    }
     let [a, b, c] = rest;
     // SAFETY: the caller vouches for the rest; the path is a C string, which outlives the call.
     unsafe { syscall(call, [number(directory), place.as_ptr().expose_provenance(), a, b, c]) }

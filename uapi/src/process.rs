@@ -73,7 +73,7 @@ pub fn execute(program: &OwnedFd, arguments: &[&CStr]) -> Errno {
 }
 
 /// More arguments or variables than init could ever have: the kernel gives 32 of each (`MAX_INIT_ARGS`).
-const STRINGS: usize = 80;
+const STRINGS: usize = 56;
 
 /// The null behind them included; more are left out.
 fn pointers(strings: &[&CStr]) -> [*const c_char; STRINGS] {
@@ -107,8 +107,10 @@ impl Kept {
 
     /// The one that was kept last.
     pub fn get(&self) -> BorrowedFd<'static> {
+        // None is negative. The compiler cannot know that, and would have `borrow_raw` panic at -1.
+        let number = self.0.load(Ordering::Relaxed) & i32::MAX;
         // SAFETY: it was given up by its owner in `keep` and is open for ever; for descriptor 2 see `stderr`.
-        unsafe { BorrowedFd::borrow_raw(self.0.load(Ordering::Relaxed)) }
+        unsafe { BorrowedFd::borrow_raw(number) }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::{
     BadRevisionId, Error, FORMAT, MAX_BYTES, MAX_FILES, MAX_KEYS, REQUIRED_KEYS, file_name,
-    is_name_byte, is_revision, line_at, number, sha256,
+    is_name_byte, is_revision, is_sha256, line_at, number,
 };
 use crate::text::{has_controls, split_once};
 
@@ -20,8 +20,8 @@ pub struct View<'a> {
 /// A file that a manifest lists; see [`File`](super::File).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed<'a> {
-    /// Hash of the content.
-    pub sha256: [u8; 32],
+    /// Hash of the content: 64 lower-case hex digits.
+    pub sha256: &'a str,
     /// Length of the content.
     pub bytes: u64,
     /// Its name.
@@ -39,9 +39,9 @@ impl<'a> View<'a> {
         }
         let mut rest = core::str::from_utf8(bytes)
             .map_err(|why| Error::Line(line_at(bytes, why.valid_up_to()), "not utf-8"))?;
-        let truncated = Error::Line(line_at(bytes, bytes.len()), "ends too early");
-        if !rest.ends_with('\n') {
-            return Err(truncated);
+        let truncated = || Error::Line(line_at(bytes, bytes.len()), "ends too early");
+        if bytes.last() != Some(&b'\n') {
+            return Err(truncated());
         }
         // What is right so far, and the part that is being read.
         let mut view = Self { keys: "", files: "" };
@@ -64,7 +64,7 @@ impl<'a> View<'a> {
             (rest, count) = (after, count + 1);
         }
         view.files = part;
-        if blank { Ok(view) } else { Err(truncated) }
+        if blank { Ok(view) } else { Err(truncated()) }
     }
 
     /// The keys with their values, in the order of the manifest.
@@ -74,14 +74,14 @@ impl<'a> View<'a> {
 
     /// The files, in the order of the manifest.
     pub fn files(self) -> impl Iterator<Item = Listed<'a>> {
-        lines(self.files).filter_map(|line| Listed::parse(line).ok())
+        lines(self.files).filter_map(|line| Listed::split(line).ok())
     }
 
     /// The file of that name.
     pub fn file(self, name: &str) -> Option<Listed<'a>> {
-        // Its hash need not be read of a line that ends with another name.
+        // A line that ends with another name need not be split.
         let ours = lines(self.files).filter(|line| line.ends_with(name));
-        ours.filter_map(|line| Listed::parse(line).ok()).find(|file| file.name == name)
+        ours.filter_map(|line| Listed::split(line).ok()).find(|file| file.name == name)
     }
 
     /// The value of a key.
@@ -137,24 +137,27 @@ fn lines(mut text: &str) -> impl Iterator<Item = &str> {
 }
 
 impl<'a> Listed<'a> {
+    fn parse(line: &'a str) -> Result<Self, &'static str> {
+        let file = Self::split(line)?;
+        if !is_sha256(file.sha256) {
+            return Err("sha256 is not 64 lower-case hex digits");
+        }
+        if file_name(file.name).is_none() {
+            return Err("not a file name that a revision may have");
+        }
+        Ok(file)
+    }
+
     // Out of line: it is called for every file of either list.
     #[inline(never)]
-    fn parse(line: &'a str) -> Result<Self, &'static str> {
-        // What is missing is empty, and nothing of a file may be.
-        let mut rest = line;
-        let mut field = || {
-            let (field, after) = split_once(rest, b' ').unwrap_or((rest, ""));
-            rest = after;
-            field
+    fn split(line: &'a str) -> Result<Self, &'static str> {
+        let fields = || {
+            let (sha256, rest) = split_once(line, b' ')?;
+            let (bytes, rest) = split_once(rest.strip_prefix(' ')?, b' ')?;
+            Some((sha256, bytes, rest.strip_prefix(' ')?))
         };
-        let (hash, gap, bytes, second_gap) = (field(), field(), field(), field());
-        if !gap.is_empty() || !second_gap.is_empty() {
-            return Err("not sha256, size and name with two spaces between them");
-        }
-        Ok(Self {
-            sha256: sha256(hash).ok_or("sha256 is not 64 lower-case hex digits")?,
-            bytes: number(bytes).ok_or("size is not a number of 64 bits")?,
-            name: file_name(rest).ok_or("not a file name that a revision may have")?,
-        })
+        let (sha256, bytes, name) =
+            fields().ok_or("not sha256, size and name with two spaces between them")?;
+        Ok(Self { sha256, bytes: number(bytes).ok_or("size is not a number of 64 bits")?, name })
     }
 }

@@ -49,7 +49,8 @@ fn read(
         for entry in piece.as_chunks().0 {
             number += 1;
             // An unused one has no type.
-            if !entry.starts_with(&[0; 16]) && is(entry) {
+            let kind = entry.first_chunk().copied().map(u128::from_ne_bytes);
+            if kind != Some(0) && is(entry) {
                 found.push(number);
             }
         }
