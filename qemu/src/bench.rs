@@ -80,11 +80,12 @@ pub(crate) fn run(what: What, all: bool, kernel: Option<&Path>) -> Result<ExitCo
 }
 
 fn boot(world: &World, all: bool) -> Result<()> {
+    let map = Map::of(&cargo::INIT.shipped()?)?;
     let mut rows = Vec::new();
     for job in [Job::Device, Job::Root] {
         rows.extend(compare::job(world, job, &world.contenders(job, all)?)?);
     }
-    print!("{}", compare::write(world, &rows, &Map::of(&cargo::INIT.shipped()?)?)?);
+    print!("{}", compare::write(world, &rows, &map)?);
     progress::note(&format!("also in {}/boot.md and boot.json", world.directory.display()));
     Ok(())
 }

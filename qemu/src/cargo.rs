@@ -96,6 +96,8 @@ impl Program {
             Target::Host => cargo.args(["--profile", "host"]),
             Target::Device(_) | Target::DeviceStd(_) => cargo.arg("--release"),
         };
+        // They would be in place of those below, and the program would be another.
+        cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         adapt(&mut cargo);
         let library = self.target.compile_for(&mut cargo)?;
         cargo.arg("--");
@@ -156,7 +158,8 @@ impl Target {
             cargo.env("RUSTC_BOOTSTRAP", "1");
             // Build scripts of macros ask for it, too: in one directory each build would compile them anew.
             let apart = self::target()?.join("from-source");
-            cargo.args(["--config", &format!("build.build-dir={apart:?}")]);
+            let apart = serde_json::to_string(&apart)?;
+            cargo.args(["--config", &format!("build.build-dir={apart}")]);
             cargo.args(match self {
                 // Its own memcpy: there may be no C library.
                 Self::Device(_) => [

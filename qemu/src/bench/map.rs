@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use object::Object;
+use object::{Object, ObjectSection};
 use rustc_demangle::demangle;
 
 use super::compare::grouped;
@@ -19,6 +19,8 @@ const ROWS: usize = 20;
 pub(crate) struct Map {
     /// By address: size and name. Where the linker folded equal ones, one name stands for all.
     functions: BTreeMap<u64, (u64, String)>,
+    /// Address and size of all code.
+    code: (u64, u64),
 }
 
 impl Map {
@@ -29,10 +31,11 @@ impl Map {
             .with_context(|| format!("cannot read the linker's map {}", path.display()))?;
         let map = Self::parse(&text);
         let bytes = fs::read(program)?;
-        let entry = object::File::parse(&*bytes).context("the program")?.entry();
+        let file = object::File::parse(&*bytes).context("the program")?;
+        let code = file.section_by_name(CODE).context("no code in the program")?;
         ensure!(
-            map.name(entry) == ENTRY,
-            "{} is the map of another program: remove it, and build again",
+            map.code == (code.address(), code.size()),
+            "{} is the map of another program: touch init/main.rs, and build again",
             path.display()
         );
         Ok(map)
@@ -42,7 +45,7 @@ impl Map {
     /// of one in an object file or a symbol, each below its word in the first line.
     fn parse(text: &str) -> Self {
         let mut functions = BTreeMap::new();
-        let mut is_code = false;
+        let (mut is_code, mut code) = (false, (0, 0));
         let mut lines = text.lines();
         let header = lines.next().unwrap_or_default();
         let (section, symbol) = (header.find("Out"), header.find("Symbol"));
@@ -57,13 +60,16 @@ impl Map {
             let name = words.collect::<Vec<_>>().join(" ");
             let place = line.find(&name);
             if place == section {
-                is_code = name == ".text";
+                is_code = name == CODE;
+                if is_code {
+                    code = (address, size);
+                }
             // `$x` begins code and `$d` data (ELF for the Arm 64-bit Architecture: mapping symbols).
             } else if place == symbol && is_code && !name.starts_with('$') {
                 functions.insert(address, (size, format!("{:#}", demangle(&name))));
             }
         }
-        Self { functions }
+        Self { functions, code }
     }
 
     /// The function that has this address.
@@ -89,8 +95,7 @@ impl Map {
     }
 }
 
-/// The program's first instruction.
-const ENTRY: &str = "pivot_start";
+const CODE: &str = ".text";
 
 #[cfg(test)]
 mod tests {
@@ -109,6 +114,7 @@ mod tests {
           2027f0           2027f0        c     1                 _ZN6rustix2io5write17h01f5d973baf24c5cE
 ",
         );
+        assert_eq!(map.code, (0x20_27e8, 0x24));
         assert_eq!(map.name(0x20_27ec), "pivot_start");
         assert_eq!(map.name(0x20_27fb), "rustix::io::write");
         assert_eq!(map.name(0x20_0120), "?");

@@ -54,21 +54,24 @@ pub(super) fn of_crates(target: Target, library: Library, cargo: &mut Command) -
     let flag =
         |(path, name): (PathBuf, String)| format!("--remap-path-prefix={}={name}", path.display());
     let mut flags: Vec<String> = own_paths()?.into_iter().map(flag).collect();
-    let mut set = |key: &str, flags: &[String]| {
-        cargo.args(["--config", &format!("{key}.rustflags={flags:?}")]);
+    // A list of JSON is one of TOML.
+    let mut set = |key: &str, flags: &[String]| -> Result<()> {
+        let flags = serde_json::to_string(flags)?;
+        cargo.args(["--config", &format!("{key}.rustflags={flags}")]);
+        Ok(())
     };
     match (target, library) {
         (Target::Device(ARMV6), Library::FromSource) => {
-            set("profile.release", &[THUMB.into()]);
-            set("profile.release.build-override", &[]);
+            set("profile.release", &[THUMB.into()])?;
+            set("profile.release.build-override", &[])?;
             // It has assembly of its own, which the target's assembler takes as ARM code alone.
-            set("profile.release.package.compiler_builtins", &[]);
+            set("profile.release.package.compiler_builtins", &[])?;
         }
         (Target::Device(ARMV6), Library::Installed) => flags.push(THUMB.into()),
         _ => {}
     }
     if let Target::Device(name) | Target::DeviceStd(name) = target {
-        set(&format!("target.{name}"), &flags);
+        set(&format!("target.{name}"), &flags)?;
     }
     if library == Library::FromSource {
         cargo.arg("-Zprofile-rustflags");
@@ -85,9 +88,11 @@ pub(crate) fn own_paths() -> Result<Vec<(PathBuf, String)>> {
     let version = rustc(&["--version", "--verbose"])?;
     let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
     let mut paths = vec![(library, format!("/rustc/{}", commit.unwrap_or_default()))];
-    let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo_home = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty());
+    let cargo_home = cargo_home.map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
-    let sources = cargo_home.context("no CARGO_HOME and no HOME")?.join("registry/src");
+    let cargo_home = std::path::absolute(cargo_home.context("no CARGO_HOME and no HOME")?)?;
+    let sources = cargo_home.join("registry/src");
     // One for each registry. There is none before the first crate was fetched.
     for registry in fs::read_dir(sources).into_iter().flatten() {
         paths.push((registry?.path(), String::new()));

@@ -40,12 +40,15 @@ pub(super) fn case(fixture: &Fixture, directory: &Path, world: World) -> Result<
             let mut turn = 1;
             without += loop {
                 let session = Session::record(device, start, tryboot, &steps, &directory)?;
-                let noticed = unsynced(&session, &mut bench, &directory);
+                let noticed = match unsynced(&session, &mut bench, &directory) {
+                    Err(why) if why.is::<Unnoticed>() && turn < RECORDINGS => None,
+                    noticed => Some(noticed?),
+                };
                 std::fs::remove_dir_all(&directory)?;
-                match noticed {
-                    Err(why) if why.is::<Unnoticed>() && turn < RECORDINGS => turn += 1,
-                    noticed => break noticed?,
+                if let Some(noticed) = noticed {
+                    break noticed;
                 }
+                turn += 1;
             };
         }
         let kept = directory.join("kept");
