@@ -31,8 +31,9 @@ const ALIGN: usize = 8;
 const RESERVED: usize = 4096;
 /// What the flash erases at once, less a file's header. (rpi-eeprom-config: `MAX_FILE_SIZE`)
 pub const MAX_FILE_BYTES: usize = 4096 - 20;
-/// The bootloader's texts about itself lie before this.
-pub const TEXTS: usize = 0x20000;
+/// Up to here the version of an image is looked for before all of it is read: in 2026-08 BCM2711's stands at 0xcbe9,
+/// BCM2712's at 0x1fc49 in a file that ends at 0x2322c.
+pub const BEGINNING: u32 = 0x4_0000;
 /// No part of an image has more bytes, unpacked; up to 2026 the largest has 560,000.
 const MAX_PART_BYTES: usize = 2 << 20;
 
@@ -171,16 +172,16 @@ impl<'a> Image<'a> {
     }
 }
 
-/// `build_timestamp` and `manufacture` of an image of which [`TEXTS`] bytes are there.
+/// `build_timestamp` and `manufacture` of an image, or of a beginning of one with the whole section that tells them.
 ///
 /// # Errors
 /// Where the version is not there exactly once.
-pub fn version(beginning: &[u8]) -> Result<(u32, u32), Error> {
-    let mut times = texts(beginning, "BUILD_TIMESTAMP=");
+pub fn version(image: &[u8]) -> Result<(u32, u32), Error> {
+    let mut times = texts(image, "BUILD_TIMESTAMP=");
     let (Some(time), None) = (times.next(), times.next()) else { return Err(Error::Version) };
     let digits = time.len() == 10 && time.bytes().all(|byte| byte.is_ascii_digit());
     let time = digits.then(|| time.parse().ok()).flatten();
-    let manufacture = texts(beginning, "MFG_VER: ").next().map_or(Ok(0), str::parse);
+    let manufacture = texts(image, "MFG_VER: ").next().map_or(Ok(0), str::parse);
     Ok((time.ok_or(Error::Version)?, manufacture.map_err(|_| Error::Version)?))
 }
 
@@ -209,9 +210,13 @@ fn find_bootconf(bytes: &[u8]) -> Result<Bootconf<'_>, Error> {
     Ok(Bootconf { content, at, end, is_last })
 }
 
-/// What follows the key in the bootloader's texts: they lie between NULs.
-fn texts<'a>(bytes: &'a [u8], key: &'static str) -> impl Iterator<Item = &'a str> {
-    let texts = bytes.get(..TEXTS).unwrap_or_default().split(|byte| *byte == 0);
+/// What follows the key in the bootloader's texts. They lie between NULs in its code: on BCM2711 in the boot code, on
+/// BCM2712 in the file `bootsys`. A configuration is not the bootloader's, and a frame of LZ4 is no text.
+fn texts<'a>(image: &'a [u8], key: &'static str) -> impl Iterator<Item = &'a str> {
+    let sections = Sections { image, at: 0 }.map_while(Result::ok).filter(|section| {
+        !matches!(section.kind, Kind::Padding | Kind::Lz4(_) | Kind::File(BOOTCONF))
+    });
+    let texts = sections.flat_map(|section| section.content.split(|byte| *byte == 0));
     texts.filter_map(move |text| core::str::from_utf8(text.strip_prefix(key.as_bytes())?).ok())
 }
 

@@ -16,6 +16,7 @@ use std::fs;
 
 use board::{CHOSEN, NEW, OLD, Pi, Rom};
 use device::Outcome;
+use rpieeprom::Section;
 use traced::firmware::Fault;
 
 #[test]
@@ -98,6 +99,22 @@ fn a_boot_looks_at_the_version_alone() {
     assert!(said.contains("was tried 2 times"), "{said}");
     let said = pi.device.done(&["eeprom"]).out;
     assert!(said.contains("EEPR2711.IMG is damaged"), "{said}");
+}
+
+/// The version moves backwards in the image from release to release.
+#[test]
+fn a_version_far_behind_is_found() {
+    let texts = format!("\0BUILD_TIMESTAMP={NEW}\0");
+    let bootsys = [vec![0; 0x4_0000], texts.into_bytes()].concat();
+    let sections = [
+        Section::bootcode(b"code"),
+        Section::file("bootsys", &bootsys),
+        Section::file("bootconf.txt", b"[all]\n"),
+    ];
+    let bytes = rpieeprom::Chip::Bcm2711.image_bytes();
+    let mut pi = Pi::with(OLD, |files| files.image = Some(rpieeprom::build(bytes, &sections)));
+    pi.boot(4);
+    assert_eq!(pi.staged().bootconf, CHOSEN);
 }
 
 #[track_caller]

@@ -74,6 +74,12 @@ fn versions() {
     let image = Image::parse(&image).unwrap();
     assert_eq!((image.chip, image.build_timestamp), (Chip::Bcm2712, 1_563_195_595));
     assert_eq!((image.commit, image.date, image.manufacture), (Some("514670a2"), None, 0));
+    // on BCM2712 they lie in a file; in 2026-08 0x3b7 bytes before 0x20000, later each time
+    let late = [vec![0; 0x20000], TEXTS.to_vec()].concat();
+    let sections = [bootcode(b""), made(0x55aa_f11f, "bootsys", &late), bootconf(TEXTS)];
+    let image = build(Chip::Bcm2712, &sections);
+    let image = Image::parse(&image).unwrap();
+    assert_eq!((image.build_timestamp, image.date), (1_779_045_198, Some("2026/05/17")));
 }
 
 #[track_caller]
@@ -88,7 +94,6 @@ fn refusals() {
     let once = "it does not say once which version it is";
     for texts in [
         &b""[..],
-        b"BUILD_TIMESTAMP=1779045198",
         b"\0BUILD_TIMESTAMP=177904519\0",
         b"\0BUILD_TIMESTAMP=9999999999\0",
         b"\0BUILD_TIMESTAMP=+779045198\0",
@@ -98,9 +103,10 @@ fn refusals() {
     ] {
         refused(&[bootcode(texts), bootconf(CONFIG)], once);
     }
-    let mut late = TEXTS.to_vec();
-    late.splice(0..0, [0; 0x20000]);
-    refused(&[bootcode(&late), bootconf(CONFIG)], once);
+    // in what is nobody's, a device's own, or no text
+    for other in [pad(8), made(0x55aa_feef, "", TEXTS), made(0x55aa_f44f, "bootmain", TEXTS)] {
+        refused(&[bootcode(b""), other, bootconf(TEXTS)], once);
+    }
     refused(&[bootcode(TEXTS)], "no bootconf.txt in it");
     refused(&[], "no bootconf.txt in it");
     refused(

@@ -9,7 +9,7 @@ use bootsel::board::Board;
 use bootsel::eeprom::Chip;
 use bootsel::eeprom::attempts::{Attempts, LIMIT};
 use bootsel::eeprom::decide::{Decision, Facts, Medium, Shipped, Want, decide};
-use bootsel::eeprom::image::{Image, TEXTS, version};
+use bootsel::eeprom::image::{BEGINNING, Image, version};
 use bootsel::eeprom::stage::{self, State, shipped};
 use bootsel::eeprom::version::{Running, Version};
 use uapi::vcio;
@@ -19,7 +19,7 @@ use super::files::Files;
 use super::{attempts, bootconf};
 use crate::area::Partition;
 use crate::disk::Disk;
-use crate::error::Error;
+use crate::error::{Error, failed};
 use crate::flag::Flag;
 use crate::machine;
 use crate::root::{Root, word};
@@ -34,7 +34,7 @@ const SD: u32 = 1;
 /// How much of the shipped image is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Depth {
-    /// Where its version is: a sixteenth of a Pi 5's. That the rest is whole is looked at before it is staged.
+    /// An eighth of a Pi 5's, where its version is there. That the rest is whole is looked at before it is staged.
     Version,
     Whole,
 }
@@ -184,22 +184,20 @@ impl Look {
 }
 
 fn shipped_version(files: &Files, chip: Chip, depth: Depth) -> Result<Option<Shipped>, Error> {
-    let name = shipped(chip);
-    let most = match depth {
-        Depth::Version => u32::try_from(TEXTS).unwrap_or(u32::MAX),
-        Depth::Whole => chip.image_bytes(),
-    };
-    let Some((length, bytes)) = files.beginning(name, most)? else { return Ok(None) };
-    let version = match depth {
-        Depth::Version => version(&bytes).ok(),
-        Depth::Whole => {
-            Image::parse(&bytes).ok().map(|image| (image.build_timestamp, image.manufacture))
-        }
-    };
-    let version = version.filter(|_| length == chip.image_bytes());
-    let version = version.ok_or_else(|| Error::Failed(format!("{name} is damaged")))?;
-    let (version, manufacture) = version;
-    Ok(Some(Shipped { version, manufacture }))
+    let (name, bytes) = (shipped(chip), chip.image_bytes());
+    if depth == Depth::Version
+        && let Some((length, beginning)) = files.beginning(name, BEGINNING)?
+        && length == bytes
+        && let Ok((version, manufacture)) = version(&beginning)
+    {
+        return Ok(Some(Shipped { version, manufacture }));
+    }
+    let Some(content) = files.content(name, bytes)? else { return Ok(None) };
+    let image = Image::parse(&content).map_err(failed(format!("{name} is damaged")))?;
+    if image.chip != chip {
+        return Err(Error::Failed(format!("{name} is for another chip")));
+    }
+    Ok(Some(Shipped { version: image.build_timestamp, manufacture: image.manufacture }))
 }
 
 /// Which bootloader runs, and the time of its update: the later of two that disagree.
