@@ -16,7 +16,7 @@ use crate::{
     ptable::{crc32, put},
     slot,
     slot::Slot,
-    text::{digits, hex_digit, number, of, split_once},
+    text::{digits, find, hex_digit, number, of, split_once},
 };
 use alloc::string::String;
 
@@ -100,7 +100,7 @@ impl<'a> Record<&'a str> {
         if head.first() != Some(&b'p') || *head != checksum(body) {
             return None;
         }
-        let line = body.split(|byte| *byte == b'\n').next()?;
+        let line = body.get(..find(body, b'\n').unwrap_or(body.len()))?;
         let mut rest = of(line).strip_prefix(' ')?;
         let mut field = |key| {
             let (value, after) = split_once(rest.strip_prefix(key)?, b' ')?;

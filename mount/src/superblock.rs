@@ -228,10 +228,10 @@ fn uuid(bytes: &[u8], at: usize) -> Short {
 }
 
 /// Before which bytes of a GUID its text has a hyphen; also of MBR's disk signature and partition number.
-pub(crate) const GUID: [usize; 4] = [4, 6, 8, 10];
+const GUID: [usize; 4] = [4, 6, 8, 10];
 
 /// Hex digits, a hyphen before some bytes.
-pub(crate) fn hex(bytes: &[u8], hyphens: &[usize]) -> Short {
+fn hex(bytes: &[u8], hyphens: &[usize]) -> Short {
     let mut text = Short::EMPTY;
     let mut put = |byte| {
         if let Some(place) = text.bytes.get_mut(text.length) {

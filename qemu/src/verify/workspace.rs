@@ -2,7 +2,7 @@
 //! Ring 1: formatting, lints, unit tests, manual pages, and what the device programs look like.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -122,17 +122,18 @@ const DEVICE_PROGRAMS: [(Program, Machine); 6] = [
 
 /// What is booted in ring 3 is what is looked at here.
 fn elf() -> Result<Note> {
+    let own_paths = cargo::flags::own_paths()?;
     for (program, machine) in DEVICE_PROGRAMS {
         let program = program.shipped()?;
         check_elf(&program, machine)?;
-        names_no_path_of_this_machine(&program)?;
+        names_no_path_of_this_machine(&program, &own_paths)?;
     }
     Ok(Note::new())
 }
 
-fn names_no_path_of_this_machine(program: &Path) -> Result<()> {
+fn names_no_path_of_this_machine(program: &Path, own_paths: &[(PathBuf, String)]) -> Result<()> {
     let bytes = fs::read(program)?;
-    for (place, _) in cargo::flags::own_paths()? {
+    for (place, _) in own_paths {
         let place = place.as_os_str().as_encoded_bytes();
         let found = bytes.windows(place.len()).any(|window| window == place);
         ensure!(!found, "{} has {} in it", program.display(), place.escape_ascii());
