@@ -72,6 +72,8 @@ pub struct SlotFacts {
     pub revision: Option<String>,
     /// Whether slot and revision are what their manifest says, or what is wrong.
     pub verified: Result<(), String>,
+    /// Whether the firmware is expected to start it on this board, or why not.
+    pub starts: Result<(), String>,
 }
 
 /// How a trial can be asked for on this machine.

@@ -4,7 +4,7 @@
 //! number and a length in front of it, big-endian. (rpi-eeprom-config; every image in rpi-eeprom's `firmware-2711` and
 //! `firmware-2712` up to 2026-08 is one in the sense of this file.)
 
-use core::fmt;
+use core::{fmt, ops::Range};
 
 use super::{Chip, lz4};
 use alloc::vec::Vec;
@@ -29,6 +29,9 @@ const FILE_NAME: usize = 12;
 const ALIGN: usize = 8;
 /// At the end, for the bootloader itself.
 const RESERVED: usize = 4096;
+/// Where the first of two copies of the bootloader lies on BCM2712, behind what is read-only; the second is empty so far.
+/// (rpi-eeprom-config since 2026-02: `READ_ONLY_SIZE`, `PARTITION_SIZE`)
+const FIRST_COPY: Range<usize> = 0x1_0000..0x10_7000;
 /// What the flash erases at once, less a file's header. (rpi-eeprom-config: `MAX_FILE_SIZE`)
 pub const MAX_FILE_BYTES: usize = 4096 - 20;
 /// Up to here the version of an image is looked for before all of it is read: in 2026-08 BCM2711's stands at 0xcbe9,
@@ -38,6 +41,8 @@ pub const BEGINNING: u32 = 0x4_0000;
 const MAX_PART_BYTES: usize = 2 << 20;
 
 const BOOTCONF: &str = "bootconf.txt";
+/// The bootloader that says which version it is, where there is room for two copies.
+const BOOTSYS: &str = "bootsys";
 
 /// An image that was understood.
 #[derive(Clone, Copy, Debug)]
@@ -185,9 +190,16 @@ pub fn version(image: &[u8]) -> Result<(u32, u32), Error> {
     Ok((time.ok_or(Error::Version)?, manufacture.map_err(|_| Error::Version)?))
 }
 
+/// Where in an image the bootloader lies that an update is for.
+fn copy(image: &[u8]) -> Range<usize> {
+    let is_bootsys = |one: Section<'_>| one.kind == Kind::File(BOOTSYS);
+    let mut sections = Sections { image, at: 0 }.map_while(Result::ok);
+    if sections.any(is_bootsys) { FIRST_COPY } else { 0..usize::MAX }
+}
+
 /// The configuration, which has to be there once. All sections are looked at.
 fn find_bootconf(bytes: &[u8]) -> Result<Bootconf<'_>, Error> {
-    let mut found = None;
+    let (mut found, copy) = (None, copy(bytes));
     let mut sections = Sections { image: bytes, at: 0 };
     while let Some(section) = sections.next() {
         let Section { at, kind, content } = section?;
@@ -195,6 +207,7 @@ fn find_bootconf(bytes: &[u8]) -> Result<Bootconf<'_>, Error> {
             return Err(Error::Section(at, "is boot code in another place than the start"));
         }
         let twice = kind == Kind::File(BOOTCONF)
+            && copy.contains(&at)
             && found.replace((at, content, sections.clone())).is_some();
         if twice {
             return Err(Error::Section(at, "is a second bootconf.txt"));
@@ -211,10 +224,12 @@ fn find_bootconf(bytes: &[u8]) -> Result<Bootconf<'_>, Error> {
 }
 
 /// What follows the key in the bootloader's texts. They lie between NULs in its code: on BCM2711 in the boot code, on
-/// BCM2712 in the file `bootsys`. A configuration is not the bootloader's, and a frame of LZ4 is no text.
+/// BCM2712 in the file [`BOOTSYS`]. A configuration is not the bootloader's, and a frame of LZ4 is no text.
 fn texts<'a>(image: &'a [u8], key: &'static str) -> impl Iterator<Item = &'a str> {
-    let sections = Sections { image, at: 0 }.map_while(Result::ok).filter(|section| {
-        !matches!(section.kind, Kind::Padding | Kind::Lz4(_) | Kind::File(BOOTCONF))
+    let copy = copy(image);
+    let sections = Sections { image, at: 0 }.map_while(Result::ok).filter(move |section| {
+        copy.contains(&section.at)
+            && !matches!(section.kind, Kind::Padding | Kind::Lz4(_) | Kind::File(BOOTCONF))
     });
     let texts = sections.flat_map(|section| section.content.split(|byte| *byte == 0));
     texts.filter_map(move |text| core::str::from_utf8(text.strip_prefix(key.as_bytes())?).ok())

@@ -2,7 +2,7 @@
 
 //! What each command does, or why it does nothing.
 
-use super::{Facts, Loader, Selector, Way, attempt};
+use super::{Facts, Loader, Selector, SlotFacts, Way, attempt};
 use crate::{
     Slot,
     log::{ARMED, CANCELLED, COMMIT, INSTALL, INSTALLED, REPAIR, ROLLBACK},
@@ -159,8 +159,16 @@ fn start_trial(facts: &Facts<'_>, booted: Slot, force: bool) -> Result<Plan, Ref
     no_trial_running(facts, "another trial")?;
     default_is_booted(booted, default)?;
     let target = default.other();
-    if let Err(why) = &facts.slot(target).verified {
+    let SlotFacts { verified, starts, .. } = facts.slot(target);
+    if let Err(why) = verified {
         return refuse(format!("slot {target} cannot be tried: {why}; install a revision there"));
+    }
+    if let Err(why) = starts
+        && !force
+    {
+        return refuse(format!(
+            "slot {target}: {why}; install another revision there, or try all the same with --force"
+        ));
     }
     firmware_knows(facts, force)?;
     if facts.pending && facts.loader != Loader::Grub {

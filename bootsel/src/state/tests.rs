@@ -33,7 +33,11 @@ const INSTALL: Command = Command::Install { force: false };
 const NOW: &str = "now";
 
 fn case() -> Case {
-    let slot = |revision: &str| SlotFacts { revision: Some(revision.into()), verified: Ok(()) };
+    let slot = |revision: &str| SlotFacts {
+        revision: Some(revision.into()),
+        verified: Ok(()),
+        starts: Ok(()),
+    };
     Case {
         loader: Loader::Tryboot,
         selector: Selector::Set { default: Slot::A, trial: Some(Slot::B) },
@@ -171,6 +175,10 @@ fn refusals() {
     let upstream = Case { way: Way::Unknown("no /dev/vcio".into()), ..case() };
     upstream.refuses(TRY, "no /dev/vcio: nothing shows that this kernel passes");
     assert!(upstream.with(|facts| decide(facts, force)).is_ok());
+    let mut other_board = case();
+    other_board.slots[1].starts = Err("pi4b would not boot".into());
+    other_board.refuses(TRY, "slot b: pi4b would not boot; install another revision there, or try");
+    assert!(other_board.with(|facts| decide(facts, force)).is_ok());
     let mut broken = case();
     broken.slots[1].verified = Err("no cmdline.txt".into());
     broken.refuses(force, "slot b cannot be tried: no cmdline.txt; install");

@@ -22,7 +22,7 @@ use crate::root::Root;
 use crate::say;
 use card::Card;
 use content::{Image, Wanted};
-pub(crate) use shipped::{follow, forget, overdue, plan};
+pub(crate) use shipped::{Incoming, follow, forget, overdue, plan};
 
 /// What to do with the boot partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]

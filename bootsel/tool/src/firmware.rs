@@ -14,7 +14,7 @@ const FILE: u32 = 16 << 20;
 
 /// The build time of the bootloader in the EEPROM, in seconds since 1970.
 pub(crate) fn build_timestamp(root: &Root) -> Option<u32> {
-    root.tree_number("chosen/bootloader/build-timestamp")
+    root.tree_number("chosen/bootloader/build-timestamp").filter(|built| *built != 0)
 }
 
 /// Whether it does, or why that is not known; for boards without an EEPROM the files on partition 1 and the slot
@@ -30,6 +30,10 @@ pub(crate) fn knows_tryboot(root: &Root, disk: &Disk, slot: Slot) -> Result<(), 
                 .to_owned(),
         );
     }
+    if is(&["bcm2835", "bcm2836", "bcm2837"]) {
+        // no EEPROM, whatever start.elf says of one
+        return in_files(disk, slot);
+    }
     match build_timestamp(root) {
         Some(built) if built >= FIRST => Ok(()),
         Some(built) => {
@@ -38,7 +42,6 @@ pub(crate) fn knows_tryboot(root: &Root, disk: &Disk, slot: Slot) -> Result<(), 
         None if is(&["bcm2711", "bcm2712"]) => {
             Err("the device tree does not say when the bootloader was built".to_owned())
         }
-        None if is(&["bcm2835", "bcm2836", "bcm2837"]) => in_files(disk, slot),
         None => Err("the device tree is not that of a Raspberry Pi".to_owned()),
     }
 }

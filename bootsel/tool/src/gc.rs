@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Removes revisions that no slot names.
+//! Removes revisions that no slot names, and what was written over them.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use bootsel::Slot;
@@ -35,7 +36,41 @@ pub(crate) fn collect(system: &System) -> Result<()> {
             say(&format!("removed revision {name}"));
         }
     }
+    collect_layers(&system.root, &kept)
+}
+
+/// What init writes on with `pivot.overlay=persistent` (init/root.rs): a directory for each revision, and one for roots
+/// without a revision.
+const LAYERS: &str = "state/overlay";
+const NO_REVISION: &str = "none";
+
+/// Removes the upper layers of revisions that are gone. One that is installed anew must not begin with the changes of
+/// its former life.
+pub(crate) fn collect_layers(root: &Root, kept: &[String]) -> Result<()> {
+    let (layers, revisions) = (root.pivot(LAYERS), root.pivot("revisions"));
+    for name in names(&layers) {
+        if name != NO_REVISION && !kept.contains(&name) && !revisions.join(&name).is_dir() {
+            remove(&layers, &name)?;
+            say(&format!("removed what was written over revision {name}"));
+        }
+    }
     Ok(())
+}
+
+/// Bytes that the upper layer of a revision takes.
+pub(crate) fn layer_bytes(root: &Root, revision: &str) -> u64 {
+    let mut directories = vec![root.pivot(LAYERS).join(revision)];
+    let mut bytes = 0_u64;
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let Ok(facts) = entry.metadata() else { continue };
+            bytes = bytes.saturating_add(facts.blocks().saturating_mul(512));
+            if facts.is_dir() {
+                directories.push(entry.path());
+            }
+        }
+    }
+    bytes
 }
 
 /// The revision of the running system: init may have chosen another than the slot's.
@@ -44,10 +79,10 @@ pub(crate) fn running(root: &Root) -> Vec<String> {
     named.into_iter().chain(machine::report(root).revision).collect()
 }
 
-/// Removes a revision. It loses its name first: one that is partly removed must not be taken for whole. No sync between,
-/// nor after: ext4's journal keeps the order, and what a cut of power brings back is removed the next time.
-pub(crate) fn remove(revisions: &Path, name: &str) -> Result<()> {
-    let (from, away) = (revisions.join(name), revisions.join(".removed"));
+/// Removes a revision, or its layer. It loses its name first: one that is partly removed must not be taken for whole. No
+/// sync between, nor after: ext4's journal keeps the order, and what a cut of power brings back is removed the next time.
+pub(crate) fn remove(from: &Path, name: &str) -> Result<()> {
+    let (from, away) = (from.join(name), from.join(".removed"));
     let cannot = || format!("cannot remove {}", from.display());
     if away.exists() {
         fs::remove_dir_all(&away).map_err(failed(cannot()))?;
@@ -57,4 +92,24 @@ pub(crate) fn remove(revisions: &Path, name: &str) -> Result<()> {
     }
     fs::rename(&from, &away).map_err(failed(cannot()))?;
     fs::remove_dir_all(&away).map_err(failed(cannot()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_is_all_that_lies_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::new(directory.path());
+        let layer = root.pivot(LAYERS).join("1");
+        assert_eq!(layer_bytes(&root, "1"), 0);
+        fs::create_dir_all(layer.join("upper/etc")).unwrap();
+        for name in ["upper/a", "upper/etc/b"] {
+            fs::write(layer.join(name), [1; 8192]).unwrap();
+        }
+        std::os::unix::fs::symlink("/", layer.join("upper/link")).unwrap();
+        let bytes = layer_bytes(&root, "1");
+        assert!((16_384..100_000).contains(&bytes), "{bytes}");
+    }
 }

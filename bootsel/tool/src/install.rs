@@ -46,10 +46,10 @@ pub(crate) fn install(mut system: System, options: &Options<'_>) -> Result<()> {
     let target =
         plan.iter().find_map(|act| if let Act::Write(slot) = act { Some(*slot) } else { None });
     let Some(target) = target else { return Ok(()) };
+    let unusable = |why| unusable(options.bundle, why);
     let head = Head::read(open(options.bundle)?).map_err(unusable)?;
     let keys = Keys::read(&options.keys).map_err(unusable)?;
-    let signature = head.signature.clone();
-    let signed_bytes = head.manifest.clone();
+    let texts = [head.manifest.clone(), head.signature.clone()];
     let bundle = head.verify(&keys).map_err(unusable)?;
     let id = judge(&system, &bundle.manifest, target, options.allow_downgrade)?;
     let running = system.slot(target.other()).manifest.as_ref();
@@ -63,25 +63,76 @@ pub(crate) fn install(mut system: System, options: &Options<'_>) -> Result<()> {
     let boot_id = system.boot_id.clone();
     system.journal.write(log::INSTALL, target, id.as_str(), &boot_id, "")?;
     area.put(0, &volume::NO_BOOT_SECTOR)?;
-    emmc::forget(&system.root, target)?;
-    staged.begin()?;
-    let beginning = receive(bundle, &area, target, &staged)?;
-    staged.finish(&signed_bytes, &signature)?;
-    staged.sync()?;
-    say("reading all of it back");
-    staged.compare(&signed_bytes, &signature)?;
-    let as_it_will_be = system.disk.slot(target).open()?.beginning_with(beginning);
-    verify(&system, &as_it_will_be, target, &id, &staged)?;
-    if let Some(bootloader) = bootloader {
-        let with = With { slot: target, revision: id.clone() };
-        bootloader.write(&staged.path(shipped::NAME), with)?;
-        // it has written to the log, too
-        system.journal = Journal::read(&system.root);
-    }
-    area.put(0, &beginning)?;
+    let new = New { area, target, id, texts, staged, force: options.force };
+    let written = new.write(&system, bundle, bootloader);
+    written.map_err(|why| {
+        Error::Failed(format!("{why}; slot {target} cannot be booted until an install succeeds"))
+    })?;
+    let id = new.id;
+    // a bootloader was noted there, too
+    system.journal = Journal::read(&system.root);
     system.journal.write(log::INSTALLED, target, id.as_str(), &boot_id, "")?;
     say(&format!("slot {target} holds revision {id}; `bootsel try` starts it"));
     Ok(())
+}
+
+/// What is to be in the slot.
+struct New {
+    area: Area,
+    target: Slot,
+    id: RevisionId,
+    /// The manifest and its signature.
+    texts: [Vec<u8>; 2],
+    staged: Staged,
+    force: bool,
+}
+
+impl New {
+    /// The revision, then the slot; its first sector when all the rest is on the disk and was read back.
+    fn write<R: Read>(
+        &self,
+        system: &System,
+        bundle: Bundle<R>,
+        bootloader: Option<emmc::Incoming>,
+    ) -> Result<()> {
+        let Self { area, target, staged, texts: [manifest, signature], .. } = self;
+        emmc::forget(&system.root, *target)?;
+        staged.begin()?;
+        let beginning = receive(bundle, area, *target, staged)?;
+        staged.finish(manifest, signature)?;
+        staged.sync()?;
+        say("reading all of it back");
+        staged.compare(manifest, signature)?;
+        let as_it_will_be = system.disk.slot(*target).open()?.beginning_with(beginning);
+        self.verify(system, &as_it_will_be)?;
+        if let Some(bootloader) = bootloader {
+            let with = With { slot: *target, revision: self.id.clone() };
+            bootloader.write(&staged.path(shipped::NAME), with)?;
+        }
+        area.put(0, &beginning)
+    }
+
+    /// Slot and revision from the disk, to the last byte. Only a slot that names this very revision may boot: the
+    /// manifest speaks for the rest of the volume, and a builder may have packed the wrong one.
+    fn verify(&self, system: &System, area: &Area) -> Result<()> {
+        let Self { target, id, staged, .. } = self;
+        let grub = system.environment.found.has_grub();
+        let found = look_at(&system.root, area, *target, |name| staged.depth(name), grub);
+        match (found.revision, found.verified, found.starts) {
+            (Some(named), ..) if named != id.as_str() => Err(Error::Failed(format!(
+                "boot.img is one for revision {named}, the bundle is revision {id}"
+            ))),
+            (_, Err(why), _) => Err(Error::Failed(why)),
+            (_, _, Err(why)) if self.force => {
+                say(&format!("warning: {why}; it is installed all the same"));
+                Ok(())
+            }
+            (_, _, Err(why)) => {
+                Err(Error::Failed(format!("{why} (--force installs it all the same)")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 fn open(path: &Path) -> Result<Box<dyn Read>> {
@@ -93,9 +144,10 @@ fn open(path: &Path) -> Result<Box<dyn Read>> {
 }
 
 /// A bundle that is not right is refused, a stream that breaks off is an error.
-fn unusable(why: signed::Error) -> Error {
+fn unusable(bundle: &Path, why: signed::Error) -> Error {
     match why {
-        signed::Error::Read(..) | signed::Error::Stream(_) => Error::Failed(why.to_string()),
+        signed::Error::Read(..) => Error::Failed(why.to_string()),
+        signed::Error::Stream(why) => failed(format!("cannot read {}", bundle.display()))(why),
         _ => Error::Refused(format!("{why}; nothing was changed")),
     }
 }
@@ -143,9 +195,7 @@ fn receive<R: Read>(
 ) -> Result<[u8; SECTOR]> {
     let manifest = bundle.manifest.clone();
     let mut beginning = None;
-    let broken = |why: signed::Error| {
-        Error::Failed(format!("{why}; slot {target} cannot be booted until an install succeeds"))
-    };
+    let broken = |why: signed::Error| Error::Failed(why.to_string());
     while let Some(member) = bundle.next_member().map_err(broken)? {
         match member {
             Member::Boot => {
@@ -158,29 +208,4 @@ fn receive<R: Read>(
         }
     }
     beginning.ok_or_else(|| Error::Failed("no boot.img".to_owned()))
-}
-
-/// Slot and revision from the disk, to the last byte. Only a slot that names this very revision may boot: the manifest
-/// speaks for the rest of the volume, and a builder may have packed the wrong one.
-fn verify(
-    system: &System,
-    area: &Area,
-    target: Slot,
-    id: &RevisionId,
-    staged: &Staged,
-) -> Result<()> {
-    let grub = system.environment.found.has_grub();
-    let found = look_at(&system.root, area, target, |name| staged.depth(name), grub);
-    let bad = |what: String| {
-        Err(Error::Failed(format!(
-            "{what}; slot {target} cannot be booted until an install succeeds"
-        )))
-    };
-    match (found.revision, found.verified) {
-        (Some(named), _) if named != id.as_str() => {
-            bad(format!("boot.img is one for revision {named}, the bundle is revision {id}"))
-        }
-        (_, Err(why)) => bad(why),
-        (_, Ok(())) => Ok(()),
-    }
 }

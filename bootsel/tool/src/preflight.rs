@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whether the boards that a revision is for find in its slot what their firmware loads: kernel, device tree, archives,
-//! and the firmware itself. The decision is `rpifw`'s, as it was when the image was built. Where GRUB boots, its script
-//! takes three lines from the slot: what they name has to be there.
+//! Whether this board finds in a slot what its firmware loads: kernel, device tree, archives, and the firmware itself.
+//! The decision is `rpifw`'s, as it was for all boards when the image was built; others are not judged again by what
+//! this tool, which may be years older than the revision, knows of them. Where GRUB boots, its script takes three lines
+//! from the slot: what they name has to be there.
 
 use bootsel::autoboot::{self, Autoboot};
 use bootsel::board::Board as Code;
@@ -87,10 +88,14 @@ fn claimed(names: &str) -> Vec<&'static Board> {
     names.split(',').filter_map(rpifw::board).collect()
 }
 
-/// Whether the revision is for the board that this is: by its revision code, where it has one and it is known.
+/// What the board is, by its revision code.
+fn code(root: &Root) -> Option<Code> {
+    root.tree_number("system/linux,revision").and_then(Code::from_code)
+}
+
+/// Whether the revision is for the board that this is, where that is known.
 pub(crate) fn this_board(root: &Root, manifest: &Manifest) -> std::result::Result<(), String> {
-    let code = root.tree_number("system/linux,revision").and_then(Code::from_code);
-    let (Some(names), Some(code)) = (manifest.get(BOARDS_KEY), code) else { return Ok(()) };
+    let (Some(names), Some(code)) = (manifest.get(BOARDS_KEY), code(root)) else { return Ok(()) };
     let is_this = |board: &&Board| board.type_code == u32::from(code.kind);
     if BOARDS.iter().any(|board| is_this(&board)) && !claimed(names).iter().any(is_this) {
         return Err(format!("the revision is for {names}, and this is a {}", code.model()));
@@ -98,25 +103,23 @@ pub(crate) fn this_board(root: &Root, manifest: &Manifest) -> std::result::Resul
     Ok(())
 }
 
-/// Lets the firmware of each board decide.
-pub(crate) fn boards(
-    area: &Area,
-    volume: &fat::Volume,
-    slot: Slot,
-    manifest: &Manifest,
-) -> Result<()> {
-    let Some(names) = manifest.get(BOARDS_KEY) else { return Ok(()) };
+/// Lets the firmware of this board decide.
+pub(crate) fn starts(root: &Root, area: &Area, slot: Slot, manifest: &Manifest) -> Result<()> {
+    let (Some(names), Some(code)) = (manifest.get(BOARDS_KEY), code(root)) else { return Ok(()) };
+    let volume = &area.volume()?;
     let autoboot = Autoboot::new(number(slot.other()), number(slot));
     let autoboot = autoboot.and_then(|file| file.to_bytes()).map_err(failed(autoboot::NAME))?;
     let first = First(autoboot.to_vec());
     let tried = Tried { first, slot: InSlot { area, volume }, number: number(slot) };
-    claimed(names).into_iter().try_for_each(|board| {
+    let mut this =
+        claimed(names).into_iter().filter(|board| board.type_code == u32::from(code.kind));
+    this.try_for_each(|board| {
         let stops = |why| format!("{} ({}) would not boot: {why}", board.name, board.model);
-        starts(board, &tried).map_err(|why| Error::Failed(stops(why)))
+        boots(board, &tried).map_err(|why| Error::Failed(stops(why)))
     })
 }
 
-fn starts(board: &Board, tried: &Tried<'_>) -> std::result::Result<(), String> {
+fn boots(board: &Board, tried: &Tried<'_>) -> std::result::Result<(), String> {
     use rpifw::Volume;
     let start = Start { tryboot: true, arm_64bit: None };
     let boot = rpifw::boot(board, tried, &start).map_err(|stop| stop.reason)?;

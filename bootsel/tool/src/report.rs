@@ -233,15 +233,15 @@ pub(crate) fn verify(system: &System) -> Result<()> {
             .as_ref()
             .is_some_and(|manifest| manifest.file(bootsel::manifest::BOOT).is_some());
         let revision = found.revision.as_deref().unwrap_or("unknown");
-        let _ = match &found.verified {
-            Ok(()) if hashed => {
+        let _ = match found.problem() {
+            None if hashed => {
                 writeln!(text, "slot {slot}: revision {revision} is as its manifest says")
             }
-            Ok(()) => writeln!(
+            None => writeln!(
                 text,
                 "slot {slot}: revision {revision} is as its manifest says, which has no hash of the boot partition"
             ),
-            Err(why) => {
+            Some(why) => {
                 broken.push(slot.as_str());
                 writeln!(text, "slot {slot}: revision {revision}: {why}")
             }

@@ -36,13 +36,24 @@ pub(crate) struct Slotted {
     pub(crate) revision: Option<String>,
     pub(crate) manifest: Option<Manifest>,
     pub(crate) verified: std::result::Result<(), String>,
+    /// Whether the firmware is expected to start it on this board; asked only where every byte is looked at.
+    pub(crate) starts: std::result::Result<(), String>,
+}
+
+impl Slotted {
+    const NONE: Self = Self { revision: None, manifest: None, verified: Ok(()), starts: Ok(()) };
+
+    /// What is wrong with it.
+    pub(crate) fn problem(&self) -> Option<&String> {
+        self.verified.as_ref().and(self.starts.as_ref()).err()
+    }
 }
 
 /// Looks at a slot and its revision; `grub`: it has to boot with that.
 pub(crate) fn look(root: &Root, disk: &Disk, slot: Slot, depth: Depth, grub: bool) -> Slotted {
     match disk.slot(slot).open() {
         Ok(area) => look_at(root, &area, slot, |_| depth, grub),
-        Err(why) => Slotted { revision: None, manifest: None, verified: Err(why.to_string()) },
+        Err(why) => Slotted { verified: Err(why.to_string()), ..Slotted::NONE },
     }
 }
 
@@ -54,13 +65,16 @@ pub(crate) fn look_at(
     depth: impl Fn(&str) -> Depth,
     grub: bool,
 ) -> Slotted {
-    let mut found = Slotted { revision: None, manifest: None, verified: Ok(()) };
+    let mut found = Slotted::NONE;
     let boot = depth(manifest::BOOT);
     let mut checked = check(root, area, slot, depth, &mut found);
     if let Some(revision) = found.revision.as_deref().filter(|_| grub && boot == Depth::Hashed) {
         checked = checked.and_then(|()| preflight::grub(area, revision));
     }
     found.verified = checked.map_err(|why| why.to_string());
+    if let Some(manifest) = found.manifest.as_ref().filter(|_| boot == Depth::Hashed) {
+        found.starts = preflight::starts(root, area, slot, manifest).map_err(|why| why.to_string());
+    }
     found
 }
 
@@ -98,7 +112,6 @@ fn check(
         return Ok(());
     }
     preflight::this_board(root, &manifest).map_err(Error::Failed)?;
-    preflight::boards(area, &volume, slot, &manifest)?;
     match manifest.file(manifest::BOOT) {
         Some(boot) => hash_slot(area, &manifest, boot, slot),
         None => Ok(()),

@@ -54,6 +54,7 @@ impl System {
         let slots = self.slots.each_ref().map(|slot| SlotFacts {
             revision: slot.revision.clone(),
             verified: slot.verified.clone(),
+            starts: slot.starts.clone(),
         });
         let [a, b] = &slots;
         // a slot that is to be overwritten need not be able to

@@ -108,6 +108,7 @@ fn a_version_far_behind_is_found() {
     let bootsys = [vec![0; 0x4_0000], texts.into_bytes()].concat();
     let sections = [
         Section::bootcode(b"code"),
+        Section::padding(0x1_0000 - 24),
         Section::file("bootsys", &bootsys),
         Section::file("bootconf.txt", b"[all]\n"),
     ];

@@ -146,9 +146,15 @@ fn refusals_of_a_trial() {
     // a board without an EEPROM: its files say it
     fs::remove_file(device.path(tree)).unwrap();
     device.refused(&["try", "--no-reboot"], "does not say when the bootloader was built");
+    device.put(tree, [0; 4]);
+    device.refused(&["try", "--no-reboot"], "does not say when the bootloader was built");
     device.put("proc/device-tree/compatible", "raspberrypi,3-model-b\0brcm,bcm2837\0");
-    device.done(&["try", "--no-reboot"]);
-    device.done(&["cancel"]);
+    // whatever its start.elf puts there
+    for built in [0_u32, 1_500_000_000] {
+        device.put(tree, built.to_be_bytes());
+        device.done(&["try", "--no-reboot"]);
+        device.done(&["cancel"]);
+    }
     fs::remove_dir(device.path("run/systemd/system")).unwrap();
     device.refused(&["try", "--no-reboot"], "leave --no-reboot out");
 }
@@ -226,10 +232,16 @@ fn an_install_that_breaks_off() {
     let path = device.bundle(&made);
     let install = ["install", path.to_str().unwrap()];
     let bytes = fs::read(&path).unwrap();
+    let until = "; slot b cannot be booted until an install succeeds\n";
     for cut in [5_000, bytes.len() - 60_000, bytes.len() - 1024] {
         fs::write(&path, &bytes[..cut]).unwrap();
         let outcome = device.run(&install);
         assert_eq!(outcome.code, 3, "{outcome:?}");
+        let why = format!("the bundle is cut short{until}");
+        assert!(
+            outcome.err.ends_with(&why) && outcome.err.matches("cut").count() == 1,
+            "{outcome:?}"
+        );
         slots(&device, "a", "a", false);
         assert_eq!(device.status()["slots"]["a"]["complete"], true);
         assert_eq!(device.status()["slots"]["b"]["complete"], false);
@@ -243,6 +255,11 @@ fn an_install_that_breaks_off() {
     fs::write(&path, &wrong).unwrap();
     let outcome = device.run(&install);
     assert!(outcome.code == 3 && outcome.err.contains("root.squashfs is not what"), "{outcome:?}");
+    assert!(outcome.err.ends_with(until), "{outcome:?}");
+    let directory = device.run(&["install", "--force", device.path("etc").to_str().unwrap()]);
+    assert!(
+        directory.err.contains("cannot read ") && directory.err.contains("/etc: Is a directory")
+    );
     fs::write(&path, &bytes).unwrap();
     device.done(&install);
     device.done(&["verify"]);
@@ -284,4 +301,29 @@ fn exit_codes() {
     assert_eq!(device.run(&["no-such-command"]).code, 2);
     fs::remove_file(&device.disk).unwrap();
     assert_eq!(device.run(&["status"]).code, 3);
+}
+
+#[test]
+fn what_was_written_over_a_revision_goes_with_it() {
+    let mut device = Device::new();
+    let layer = |name: &str| format!("run/pivot/data/pivot/state/overlay/{name}");
+    // the second one as a cut left it; the last is that of roots without a revision
+    for name in ["1", ".removed", "gone", "2", "none"] {
+        device.put(&format!("{}/upper/etc/deep/file", layer(name)), "x");
+    }
+    let left = |device: &Device| {
+        ["1", ".removed", "gone", "2", "none"].map(|name| device.path(&layer(name)).exists())
+    };
+    device.done(&["install", device.bundle(&revision("2", 2)).to_str().unwrap()]);
+    assert_eq!(left(&device), [true, false, false, false, true]);
+    device.put(&format!("{}/upper/file", layer("2")), "x");
+    device.done(&FORCED);
+    assert_eq!(device.boot(), 3);
+    device.done(&["commit"]);
+    device.done(&["install", device.bundle(&revision("3", 3)).to_str().unwrap()]);
+    assert_eq!(left(&device), [true, false, false, true, true]);
+    // revision 1 is named by no slot now
+    let said = device.done(&["gc"]);
+    assert_eq!(left(&device), [false, false, false, true, true]);
+    assert!(format!("{said:?}").contains("removed what was written over revision 1"), "{said:?}");
 }

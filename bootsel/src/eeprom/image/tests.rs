@@ -74,12 +74,29 @@ fn versions() {
     let image = Image::parse(&image).unwrap();
     assert_eq!((image.chip, image.build_timestamp), (Chip::Bcm2712, 1_563_195_595));
     assert_eq!((image.commit, image.date, image.manufacture), (Some("514670a2"), None, 0));
-    // on BCM2712 they lie in a file; in 2026-08 0x3b7 bytes before 0x20000, later each time
-    let late = [vec![0; 0x20000], TEXTS.to_vec()].concat();
-    let sections = [bootcode(b""), made(0x55aa_f11f, "bootsys", &late), bootconf(TEXTS)];
-    let image = build(Chip::Bcm2712, &sections);
-    let image = Image::parse(&image).unwrap();
+}
+
+/// On BCM2712 the bootloader has room for two copies; the first one counts, wherever its texts lie.
+#[test]
+fn copies() {
+    let length = |made: &[Made]| made.iter().map(|one| one.bytes().len()).sum::<usize>();
+    let copy = |texts: &[u8], config: &[u8]| {
+        let program = [vec![0; 0x1_1000], texts.to_vec()].concat();
+        [made(0x55aa_f11f, "bootsys", &program), bootconf(config)]
+    };
+    let mut sections = vec![bootcode(b"\0BUILD_TIMESTAMP=1500000000\0"), bootconf(b"[none]\n")];
+    sections.push(pad(0x1_0000 - 8 - length(&sections)));
+    sections.extend(copy(TEXTS, CONFIG));
+    sections.push(pad(0x10_7000 - 8 - length(&sections)));
+    sections.extend(copy(b"\0BUILD_TIMESTAMP=1600000000\0MFG_VER: 9\0", b"[second]\n"));
+    let bytes = build(Chip::Bcm2712, &sections);
+    let image = Image::parse(&bytes).unwrap();
     assert_eq!((image.build_timestamp, image.date), (1_779_045_198, Some("2026/05/17")));
+    assert_eq!((image.manufacture, image.bootconf()), (1, CONFIG));
+    let new = image.replace_bootconf(&[b'#'; MAX_FILE_BYTES]).unwrap();
+    let new = Image::parse(&new).unwrap();
+    assert_eq!((new.build_timestamp, new.bootconf()), (1_779_045_198, &[b'#'; MAX_FILE_BYTES][..]));
+    assert_eq!(new.sections().filter(|one| one.at >= 0x10_7000).count(), 2);
 }
 
 #[track_caller]

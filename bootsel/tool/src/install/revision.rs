@@ -13,7 +13,7 @@ use super::Progress;
 use crate::area::CHUNK;
 use crate::error::{Error, Result, failed, refused};
 use crate::gc;
-use crate::root::{names, read};
+use crate::root::{Root, names, read};
 use crate::say;
 use crate::slot::{Depth, hash_file, read_manifest, uncached};
 use crate::system::System;
@@ -27,6 +27,7 @@ const BACKLOG: u64 = 16 << 20;
 /// Where the files go, and where equal ones may be found.
 #[derive(Debug)]
 pub(super) struct Staged {
+    root: Root,
     revisions: PathBuf,
     new: PathBuf,
     id: RevisionId,
@@ -34,6 +35,8 @@ pub(super) struct Staged {
     equal: Vec<(manifest::File, PathBuf)>,
     /// Directories that go before there is room, once the slot cannot be booted.
     removed: Vec<String>,
+    /// Revisions that stay, whatever happens.
+    kept: Vec<String>,
 }
 
 impl Staged {
@@ -59,6 +62,8 @@ impl Staged {
             }
         }
         let mut staged = Self {
+            root: system.root.clone(),
+            kept: running.iter().chain([&kept]).cloned().collect(),
             new: revisions.join(new_name),
             revisions,
             id: id.clone(),
@@ -130,14 +135,16 @@ impl Staged {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Bytes of files that nothing else has a name for.
+    /// Bytes of files that nothing else has a name for, and of what was written over them.
     fn to_be_freed(&self) -> u64 {
         use std::os::unix::fs::MetadataExt;
+        let layers = self.removed.iter().map(|name| gc::layer_bytes(&self.root, name)).sum::<u64>();
         let directories = self.removed.iter().map(|name| self.revisions.join(name));
         let files =
             directories.flat_map(|path| names(&path).into_iter().map(move |name| path.join(name)));
         let alone = files.filter_map(|path| fs::symlink_metadata(path).ok());
-        alone.filter(|meta| meta.nlink() == 1).map(|meta| meta.blocks().saturating_mul(512)).sum()
+        let alone = alone.filter(|meta| meta.nlink() == 1);
+        alone.map(|meta| meta.blocks().saturating_mul(512)).sum::<u64>().saturating_add(layers)
     }
 
     /// Makes room and the directory. The slot that named the old revision cannot be booted any more.
@@ -146,6 +153,7 @@ impl Staged {
             gc::remove(&self.revisions, name)?;
             say(&format!("removed {name} of an earlier install"));
         }
+        gc::collect_layers(&self.root, &self.kept)?;
         fs::create_dir(&self.new).map_err(failed(format!("cannot create {}", self.new.display())))
     }
 
@@ -165,7 +173,7 @@ impl Staged {
         while at < file.bytes {
             let most = usize::try_from(file.bytes - at).unwrap_or(CHUNK).min(CHUNK);
             let part = buffer.get_mut(..most).unwrap_or_default();
-            stream.read_exact(part).map_err(failed("the bundle is cut short"))?;
+            stream.read_exact(part).map_err(failed(&file.name))?;
             hash.update(&part);
             at += part.len() as u64;
             if let Some(out) = &mut out {

@@ -17,8 +17,32 @@ use crate::slot::{placeholder, set_letter};
 /// What no firmware takes for a boot sector.
 pub(super) const NO_BOOT_SECTOR: [u8; SECTOR] = [0; SECTOR];
 
+/// A stream that remembers why it could not be read: what unpacks it says what that did to itself.
+struct Remembers<R> {
+    stream: R,
+    why: Option<String>,
+}
+
+impl<R: Read> Read for Remembers<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.stream.read(buffer).inspect_err(|why| self.why = Some(why.to_string()))
+    }
+}
+
 /// Writes everything but the first sector, and gives that back. What came is compared with the manifest.
 pub(super) fn write(
+    packed: impl Read,
+    area: &Area,
+    manifest: &Manifest,
+    boot: &manifest::File,
+    slot: Slot,
+) -> Result<[u8; SECTOR]> {
+    let mut packed = Remembers { stream: packed, why: None };
+    let written = unpack(&mut packed, area, manifest, boot, slot);
+    written.map_err(|why| packed.why.map_or(why, failed("boot.img.zst")))
+}
+
+fn unpack(
     packed: impl Read,
     area: &Area,
     manifest: &Manifest,

@@ -158,6 +158,7 @@ impl World {
         let slots = [Slot::A, Slot::B].map(|slot| SlotFacts {
             revision: Some(self.contents[index(slot)].revision.to_string()),
             verified: if self.boots(slot) { Ok(()) } else { Err("differs".into()) },
+            starts: Ok(()),
         });
         let log: Vec<_> = self.log.iter().map(borrowed).collect();
         let set = |loader| {
