@@ -100,6 +100,7 @@ pub fn flash(options: &Options, progress: Progress) -> Result<Report> {
     // who is mounted hears of it before a long look at the image
     target.check(0, options.force)?;
     let source = Source::open(&options.image)?;
+    source.differs_from(&options.device)?;
     let image = options.image.display();
     let plan = plan(options, &source, progress).with_context(|| image.to_string())?;
     target.check(plan.bytes, options.force)?;

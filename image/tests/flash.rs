@@ -223,6 +223,21 @@ fn targets_that_are_refused() {
     refused(&mut image.flash(&["--force"], &device.0), small, &card);
 }
 
+/// Its beginning would be zeroed before it is read.
+#[test]
+fn image_onto_itself() {
+    let Some(image) = Image::new() else { return };
+    let (disk, hard, soft) = (image.path("demo.img"), image.path("hard"), image.path("soft"));
+    fs::hard_link(&disk, &hard).unwrap();
+    std::os::unix::fs::symlink("demo.img", &soft).unwrap();
+    let before = fs::read(&disk).unwrap();
+    for target in [&disk, &hard, &soft] {
+        let (error, code) = refusal(&mut image.flash(&["--force"], target));
+        assert!(error.contains("are the same file") && code == 1, "{error}");
+        assert!(fs::read(&disk).unwrap() == before, "{}", target.display());
+    }
+}
+
 /// Mounted, directly and through a second loop device; and held by another program.
 #[test]
 fn devices_in_use() {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The image that is to be written: plain or packed, read from its beginning to its end.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -50,6 +51,21 @@ impl Source {
             bail!("{} is a {ending} file: unpack it first", path.display());
         }
         Ok(Self { path: path.to_owned(), packing, length: file.metadata()?.len() })
+    }
+
+    /// Refuses a target that is the image itself, by whatever name: its beginning is zeroed before it is read.
+    pub(super) fn differs_from(&self, target: &Path) -> Result<()> {
+        let number = |path: &Path| {
+            fs::metadata(path)
+                .map(|facts| (facts.dev(), facts.ino()))
+                .with_context(|| format!("cannot look at {}", path.display()))
+        };
+        let (image, target_is) = (self.path.display(), target.display());
+        ensure!(
+            number(&self.path)? != number(target)?,
+            "{image} and {target_is} are the same file: an image is not written onto itself"
+        );
+        Ok(())
     }
 
     /// Length of the image; none where it must be unpacked to know.
