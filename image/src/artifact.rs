@@ -3,7 +3,7 @@
 //! however many processors.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use xz2::stream::{Check, MtStreamBuilder};
 
 use crate::bmap::Bmap;
 use crate::progress::{Progress, Step, size};
+use crate::scratch;
 
 /// Each thread of xz takes some 150 MB at level 6.
 const THREADS: usize = 8;
@@ -137,7 +138,7 @@ fn map(image: &Path, parts: &[Range<u64>], progress: Progress) -> Result<PathBuf
     let out = beside(image, "bmap");
     let step = progress.step(&name(&out), parts.iter().map(|part| part.end - part.start).sum());
     let map = Bmap::of(&file, bytes, parts, |bytes| step.advance(bytes))?;
-    fs::write(&out, map.to_xml()).with_context(|| format!("cannot write {}", out.display()))?;
+    scratch::write(&out, map.to_xml())?;
     step.done(&format!("{} of {} are to be written", size(map.mapped()), size(bytes)));
     Ok(out)
 }
@@ -153,14 +154,16 @@ fn pack(
     let cannot = || format!("cannot write {}", out.display());
     let (file, bytes) = open(image)?;
     let step = progress.step(&name(out), bytes);
-    let to = BufWriter::new(File::create(out).with_context(cannot)?);
-    let mut to = match packing {
-        Packing::Zst => zst(file, bytes, to, output.zst_level, threads, &step),
-        Packing::Xz => xz(file, to, output.xz_level, threads, &step),
-    }
-    .with_context(cannot)?;
-    to.flush().with_context(cannot)?;
-    let packed = fs::metadata(out).with_context(cannot)?.len();
+    let write = |to: &Path| -> Result<u64> {
+        let to = BufWriter::new(File::create(to)?);
+        let mut to = match packing {
+            Packing::Zst => zst(file, bytes, to, output.zst_level, threads, &step),
+            Packing::Xz => xz(file, to, output.xz_level, threads, &step),
+        }?;
+        to.flush()?;
+        Ok(to.get_ref().metadata()?.len())
+    };
+    let packed = scratch::whole(out, |to| write(to).with_context(cannot))?;
     step.done(&format!("{} of {}", size(packed), size(bytes)));
     Ok(())
 }

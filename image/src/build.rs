@@ -29,6 +29,7 @@ use crate::mksquashfs;
 use crate::progress::{Progress, size};
 use crate::revision;
 use crate::root::{Added, Source};
+use crate::scratch;
 use crate::slot::{Boot, CMDLINE, LETTER_AT, cmdline};
 use crate::soc::Payload;
 use crate::squashfs::{self, Codec, Options};
@@ -164,8 +165,10 @@ impl<'a> Build<'a> {
         for planned in &self.kernels {
             let release = &planned.kernel.release;
             let vmlinuz = self.out.join(format!("vmlinuz_{release}"));
-            fs::copy(&planned.kernel.vmlinuz, &vmlinuz)
-                .with_context(|| format!("cannot write {}", vmlinuz.display()))?;
+            scratch::whole(&vmlinuz, |to| {
+                fs::copy(&planned.kernel.vmlinuz, to)
+                    .with_context(|| format!("cannot write {}", vmlinuz.display()))
+            })?;
             files.push(vmlinuz);
             files.push(self.write(&format!("early_{release}"), &planned.early)?);
             images.push(self.modules(planned)?);
@@ -201,7 +204,7 @@ impl<'a> Build<'a> {
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.out.join(name);
-        fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        scratch::write(&path, bytes)?;
         self.progress.note(&format!("{name}: {}", size(bytes.len() as u64)));
         Ok(path)
     }
@@ -244,13 +247,13 @@ impl<'a> Build<'a> {
         let step = self.progress.step(bootsel::manifest::ROOT, 0);
         let options = self.options(codec);
         let length = match (&section.squashfs, &self.packed) {
-            (Some(file), _) => squashfs::take(file, &path)?,
+            (Some(file), _) => scratch::whole(&path, |to| squashfs::take(file, to)),
             (_, Some((source, added))) => {
                 self.warn_of_owner(source);
-                mksquashfs::root(source, added, options, &path)?
+                scratch::whole(&path, |to| mksquashfs::root(source, added, options, to))
             }
             _ => return Ok(None),
-        };
+        }?;
         step.done(&format!("{}, {codec}", size(length)));
         Ok(Some(path))
     }

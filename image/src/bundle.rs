@@ -10,10 +10,10 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use bootsel::bundle::{BOOT_PACKED, Order};
 use bootsel::manifest::{Manifest, NAME, SIGNATURE};
-use tempfile::Builder;
 
 use crate::keys::Key;
 use crate::progress::{Progress, size};
+use crate::scratch;
 
 /// Makes a bundle of what `build` or `revision` left in `directory`. Without a key the signature that is there is
 /// taken.
@@ -36,26 +36,24 @@ pub fn write(directory: &Path, key: Option<&Key>, out: &Path, progress: Progress
         }
     };
     let cannot = || format!("cannot write {}", out.display());
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-    // what the umask leaves of it
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    let mut file = Builder::new()
-        .permissions(mode)
-        .tempfile_in(parent.unwrap_or(Path::new(".")))
-        .with_context(cannot)?;
     let step = progress.step(&out.display().to_string(), 0);
-    let mut archive = Archive::new(&mut file, &manifest);
-    archive.bytes(NAME, &text)?;
-    archive.bytes(SIGNATURE, &signature)?;
-    archive.file(BOOT_PACKED, directory)?;
-    for image in manifest.images() {
-        archive.file(&image.name, &revision)?;
-    }
-    archive.end().with_context(cannot)?;
-    let found = read::bundle(File::open(file.path()).with_context(cannot)?, None);
-    found.sound().with_context(|| format!("cannot make a bundle of {}", directory.display()))?;
-    let bytes = file.as_file().metadata().with_context(cannot)?.len();
-    file.persist(out).with_context(cannot)?;
+    let bytes = scratch::whole(out, |to| {
+        let mut archive = Archive::new(File::create(to).with_context(cannot)?, &manifest);
+        archive.bytes(NAME, &text)?;
+        archive.bytes(SIGNATURE, &signature)?;
+        archive.file(BOOT_PACKED, directory)?;
+        for image in manifest.images() {
+            archive.file(&image.name, &revision)?;
+        }
+        archive.end().with_context(cannot)?;
+        let file = File::open(to).with_context(cannot)?;
+        let bytes = file.metadata().with_context(cannot)?.len();
+        let found = read::bundle(file, None);
+        found
+            .sound()
+            .with_context(|| format!("cannot make a bundle of {}", directory.display()))?;
+        Ok(bytes)
+    })?;
     step.done(&size(bytes));
     Ok(())
 }

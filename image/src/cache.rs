@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::scratch;
+
 /// A directory of results, or none.
 #[derive(Clone, Debug)]
 pub struct Cache {
@@ -58,10 +60,12 @@ impl Cache {
         let directory = path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(directory)
             .with_context(|| format!("cannot make cache directory {}", directory.display()))?;
-        let temporary = tempfile::NamedTempFile::new_in(directory)?;
-        copy(file, temporary.path())?;
-        temporary.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(())
+        scratch::whole(&path, |to| copy(file, to)).map(drop)
+    }
+
+    /// Deletes what runs left in it that were killed.
+    pub fn clear_up(&self) {
+        self.directory.iter().for_each(|directory| scratch::clear_up(directory));
     }
 }
 

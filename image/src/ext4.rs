@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::scratch;
 use crate::tool;
 use crate::tree::{Node, Tree};
 
@@ -126,7 +127,7 @@ impl Filesystem<'_> {
 }
 
 fn temporary(text: &str) -> Result<tempfile::NamedTempFile> {
-    let file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    let file = scratch::file()?;
     fs::write(file.path(), text).context("cannot write a temporary file")?;
     Ok(file)
 }

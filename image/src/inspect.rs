@@ -18,7 +18,7 @@ use signed::Keys;
 use crate::bundle::{self, read::Bundle};
 use crate::elf::Facts;
 use crate::fat::read::Reader;
-use crate::squashfs::{Codec, bytes_used};
+use crate::squashfs::{Codec, bytes_used, cause};
 use crate::tree::{hash_file, hex};
 
 /// Where a tar archive says that it is one.
@@ -201,7 +201,7 @@ fn squashfs(file: &File, head: &[u8]) -> Result<Squashfs> {
         file.rewind()?;
         match backhand::FilesystemReader::from_reader(BufReader::new(file)) {
             Ok(image) => count(&image, &mut report),
-            Err(error) => report.problem = Some(format!("cannot be read: {error}")),
+            Err(error) => report.problem = Some(format!("cannot be read: {:#}", cause(error))),
         }
     }
     Ok(report)

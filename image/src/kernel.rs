@@ -21,6 +21,7 @@ use crate::kconfig::Kconfig;
 use crate::load::{Line, Resolver};
 use crate::machines::Machine;
 use crate::progress::Progress;
+use crate::scratch;
 use crate::tree::{hash_file, hex};
 use image::Kind;
 
@@ -157,7 +158,7 @@ impl Kernel {
     pub fn open(source: &Source, cache: &Cache, progress: Progress) -> Result<Self> {
         match source {
             Source::Directory(directory, file) => {
-                let temporary = TempDir::new().context("cannot make a temporary directory")?;
+                let temporary = scratch::directory()?;
                 prepare(directory, *file, temporary.path(), progress)?;
                 Self::ready(source.path(), temporary.path().to_owned(), Some(temporary))
             }
@@ -176,11 +177,10 @@ impl Kernel {
             Some(parent) => {
                 fs::create_dir_all(parent)
                     .with_context(|| format!("cannot make cache directory {}", parent.display()))?;
-                TempDir::new_in(parent)
+                scratch::directory_in(parent)
             }
-            None => TempDir::new(),
-        }
-        .context("cannot make a temporary directory")?;
+            None => scratch::directory(),
+        }?;
         let (raw, ready) = (temporary.path().join("raw"), temporary.path().join("ready"));
         let step = progress.step(&format!("unpacking {}", file_name(package)), 0);
         deb::unpack(package, &raw, belongs_to_a_kernel)?;

@@ -21,6 +21,7 @@ use crate::cache::Cache;
 use crate::cli::{Base, Kernel as Arguments};
 use crate::kconfig::Kconfig;
 use crate::progress::{Progress, size};
+use crate::scratch;
 use crate::tree::{Node, Tree, hex};
 use fragment::Setting;
 use make::Make;
@@ -59,7 +60,7 @@ pub fn build(arguments: &Arguments, cache: &Cache, progress: Progress) -> Result
     if let Some(directory) = cached.as_ref().filter(|directory| directory.is_dir()) {
         return plan.deliver(directory, arguments.out.as_deref(), true, progress);
     }
-    source::clean(cache);
+    cache.clear_up();
     let place = source::temporary(cache)?;
     let made = place.path().join("kernel");
     plan.compile(&source, place.path(), &made, cache, progress)?;
@@ -305,12 +306,12 @@ fn is_ours_to_write(to: &Path) -> Result<()> {
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
     is_ours_to_write(to)?;
-    if to.exists() {
-        fs::remove_dir_all(to).with_context(|| format!("cannot replace {}", to.display()))?;
-    }
     let mut tree = Tree::default();
     tree.add(from)?;
-    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    scratch::whole_directory(to, |to| lay_out(&tree, to))
+}
+
+fn lay_out(tree: &Tree, to: &Path) -> Result<()> {
     for (path, node) in tree.iter() {
         let place = to.join(path);
         let done = match node {

@@ -2,10 +2,10 @@
 //! Key pairs as minisign makes them, and signatures of manifests.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::ops::Range;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -16,8 +16,10 @@ use ed25519_compact::SecretKey;
 use minisign::{KeyPair, PublicKey, SecretKeyBox};
 use serde::Serialize;
 use signed::{Keys, trusted_comment};
+use tempfile::NamedTempFile;
 
 use crate::progress::Progress;
+use crate::scratch;
 
 /// Of a prehashed signature.
 const ALGORITHM: &[u8] = b"ED";
@@ -60,16 +62,28 @@ pub fn make(directory: &Path, name: &str, password: Option<&Path>) -> Result<Mad
     fs::create_dir_all(directory)
         .with_context(|| format!("cannot make directory {}", directory.display()))?;
     let text = pair.sk.to_box(Some("secret key of pivot-image"))?.into_string();
-    create(&secret, 0o600, &text)?;
-    create(&public, 0o644, &pair.pk.to_box()?.into_string())?;
+    // both or none: half a pair would be in the way of the next one
+    let first = unnamed(&secret, 0o600, &text)?;
+    let second = unnamed(&public, 0o644, &pair.pk.to_box()?.into_string())?;
+    name_it(first, &secret)?;
+    if let Err(error) = name_it(second, &public) {
+        let _ = fs::remove_file(&secret);
+        return Err(error);
+    }
     Ok(Made { secret, public })
 }
 
+/// A file that will be at `path`.
+fn unnamed(path: &Path, mode: u32, text: &str) -> Result<NamedTempFile> {
+    let mut file = scratch::file_in(scratch::parent(path), mode)?;
+    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(file)
+}
+
 /// Never over another file.
-fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
-    let cannot = || format!("cannot write {}", path.display());
-    let file = File::options().write(true).create_new(true).mode(mode).open(path);
-    file.with_context(cannot)?.write_all(text.as_bytes()).with_context(cannot)
+fn name_it(file: NamedTempFile, path: &Path) -> Result<()> {
+    let named = file.persist_noclobber(path).map_err(|error| error.error);
+    named.with_context(|| format!("cannot write {}", path.display())).map(drop)
 }
 
 fn first_line(file: &Path) -> Result<String> {

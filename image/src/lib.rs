@@ -55,6 +55,7 @@ pub mod root;
 pub mod rpi;
 pub mod rpidisk;
 pub mod run;
+pub mod scratch;
 pub mod slot;
 pub mod soc;
 pub mod squashfs;

@@ -5,11 +5,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use image::scratch;
 
 fn main() -> ExitCode {
-    match image::run::run(image::cli::Cli::parse()) {
+    let cli = image::cli::Cli::parse();
+    match scratch::end_on_signals().and_then(|()| image::run::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            scratch::settle();
             eprintln!("pivot-image: {error:#}");
             ExitCode::FAILURE
         }

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::root::{Added, New, Source, Tar};
+use crate::scratch;
 use crate::squashfs::{Codec, Options};
 use crate::tool;
 use crate::tree::{Node, Tree};
@@ -18,8 +19,7 @@ use crate::tree::{Node, Tree};
 /// # Errors
 /// Where mksquashfs is missing or fails.
 pub fn tree(tree: &Tree, options: Options, out: &Path) -> Result<u64> {
-    let beside = out.parent().unwrap_or(Path::new("."));
-    let staging = tempfile::tempdir_in(beside).context("cannot make a staging directory")?;
+    let staging = scratch::directory_in(scratch::parent(out))?;
     let base = staging.path();
     fs::set_permissions(base, fs::Permissions::from_mode(0o755))?;
     for (path, node) in tree.iter() {
@@ -53,7 +53,7 @@ pub fn root(source: &Source, added: &Added, options: Options, out: &Path) -> Res
 }
 
 fn directory(source: &Path, added: &Added, options: Options, out: &Path) -> Result<u64> {
-    let staging = tempfile::tempdir().context("cannot make a staging directory")?;
+    let staging = scratch::directory()?;
     let mut command = mksquashfs()?;
     // where the commands in the list of what is added run
     command.current_dir(staging.path());

@@ -9,6 +9,7 @@ use bootsel::manifest::{self, File, Manifest};
 
 use crate::config;
 use crate::keys::Key;
+use crate::scratch;
 use crate::tree::hash_file;
 
 /// Fills `directory` with the files, each under its own name, and writes the manifest, which lists the `boot` volume,
@@ -24,11 +25,18 @@ pub fn write(
     boot: Option<File>,
     key: Option<&Key>,
 ) -> Result<Manifest> {
-    let cannot = || format!("cannot write {}", directory.display());
-    if directory.exists() {
-        fs::remove_dir_all(directory).with_context(cannot)?;
-    }
-    fs::create_dir_all(directory).with_context(cannot)?;
+    scratch::whole_directory(directory, |to| fill(to, revision, keys, files, boot, key))
+}
+
+fn fill(
+    directory: &Path,
+    revision: &config::Revision,
+    keys: &[(&str, String)],
+    files: &[PathBuf],
+    boot: Option<File>,
+    key: Option<&Key>,
+) -> Result<Manifest> {
+    let cannot = "cannot write the manifest";
     let mut manifest = Manifest::new(&revision.id, revision.version);
     manifest.keys.extend(keys.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
     for path in files {
@@ -42,10 +50,10 @@ pub fn write(
     let text = manifest.to_string();
     // what the device will do with it
     Manifest::parse(text.as_bytes()).context("the manifest would not be understood")?;
-    fs::write(directory.join(manifest::NAME), text).with_context(cannot)?;
+    fs::write(directory.join(manifest::NAME), text).context(cannot)?;
     if let Some(key) = key {
         let signature = key.sign(&manifest)?;
-        fs::write(directory.join(manifest::SIGNATURE), signature).with_context(cannot)?;
+        fs::write(directory.join(manifest::SIGNATURE), signature).context(cannot)?;
     }
     Ok(manifest)
 }

@@ -16,6 +16,7 @@ use crate::cache::Cache;
 use crate::config::KernelFile;
 use crate::kernel::image::Kind;
 use crate::kernel::{Kernel, Look};
+use crate::scratch;
 use crate::tree::{hash_file, hex};
 
 /// gzip's best; the firmware unpacks each level at the same speed.
@@ -87,7 +88,7 @@ pub fn packed(kernel: &Kernel, kind: Option<Kind>, cache: &Cache) -> Result<Vec<
     let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(LEVEL));
     out.write_all(&read()?)?;
     let out = out.finish()?;
-    let temporary = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    let temporary = scratch::file()?;
     std::fs::write(temporary.path(), &out)?;
     cache.store(&key, temporary.path())?;
     Ok(out)

@@ -21,6 +21,7 @@ use crate::kernel_build;
 use crate::kernelcfg;
 use crate::keys::{self, Key};
 use crate::progress::{Progress, size};
+use crate::scratch;
 use crate::squashfs::{self, Options};
 use crate::tree::Tree;
 
@@ -37,6 +38,7 @@ struct Host {
 /// Whatever went wrong, with what it was about.
 pub fn run(cli: Cli) -> Result<()> {
     let cache = if cli.no_cache { Cache::none() } else { Cache::new(cli.cache) };
+    cache.clear_up();
     let host = Host { cache, progress: Progress::new(cli.quiet) };
     match cli.command {
         Command::Build(arguments) => build(&arguments, true, &host),
@@ -227,7 +229,7 @@ fn options(arguments: &cli::Squashfs, image: &str, kernels: &[Kernel]) -> Result
 }
 
 fn write(path: &Path, bytes: &[u8], progress: Progress) -> Result<()> {
-    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    scratch::write(path, bytes)?;
     progress.note(&format!("{}: {}", path.display(), size(bytes.len() as u64)));
     Ok(())
 }

@@ -7,9 +7,9 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use backhand::compression::{CompressionOptions, Compressor, Gzip, Lz4, Zstd};
-use backhand::{FilesystemCompressor, FilesystemWriter, NodeHeader};
+use backhand::{BackhandError, FilesystemCompressor, FilesystemWriter, NodeHeader};
 use serde::Deserialize;
 
 use crate::cache::Cache;
@@ -17,6 +17,7 @@ use crate::compress::le32;
 use crate::kconfig::Kconfig;
 use crate::mksquashfs;
 use crate::progress::{Progress, Step, size};
+use crate::scratch;
 use crate::tree::{Node, Tree, hex};
 
 /// Level of zstd where none is configured, also mksquashfs's own choice. Measured for the 366 MB of modules of
@@ -146,17 +147,19 @@ pub fn write(
     let step = progress.step(&name, tree.bytes());
     let Options { codec, level, writer } = options;
     let key = format!("squashfs-1-{writer:?}-{codec}-{level}-{}", hex(&tree.hash()?));
-    let (length, how) = match cache.copy_to(&key.to_lowercase(), out)? {
-        Some(length) => (length, "unchanged"),
-        None => {
-            let length = match writer {
-                Writer::Backhand => backhand(tree, options, out, &step)?,
-                Writer::Mksquashfs => mksquashfs::tree(tree, options, out)?,
-            };
-            cache.store(&key.to_lowercase(), out)?;
-            (length, "written")
+    let make = |to: &Path| -> Result<(u64, &str)> {
+        if let Some(length) = cache.copy_to(&key.to_lowercase(), to)? {
+            return Ok((length, "unchanged"));
         }
+        let length = match writer {
+            Writer::Backhand => backhand(tree, options, to, &step)?,
+            Writer::Mksquashfs => mksquashfs::tree(tree, options, to)?,
+        };
+        cache.store(&key.to_lowercase(), to)?;
+        Ok((length, "written"))
     };
+    let cannot = || format!("cannot write {}", out.display());
+    let (length, how) = scratch::whole(out, |to| make(to).with_context(cannot))?;
     step.done(&format!("{how}, {} of {}, {codec}", size(length), size(tree.bytes())));
     Ok(length)
 }
@@ -181,7 +184,7 @@ fn compressor(options: Options) -> Result<FilesystemCompressor> {
             })),
         ),
     };
-    FilesystemCompressor::new(id, options).context("backhand refuses the compressor")
+    FilesystemCompressor::new(id, options).map_err(cause).context("backhand refuses the compressor")
 }
 
 fn backhand(tree: &Tree, options: Options, out: &Path, step: &Step) -> Result<u64> {
@@ -200,15 +203,23 @@ fn backhand(tree: &Tree, options: Options, out: &Path, step: &Step) -> Result<u6
                 writer.push_file(Source::new(source, step), path, header(permissions))
             }
         }
+        .map_err(cause)
         .with_context(|| format!("cannot add {} to the image", path.display()))?;
     }
-    let cannot = || format!("cannot write {}", out.display());
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(out).with_context(cannot)?);
-    let (_, length) = writer.write(&mut file).with_context(cannot)?;
-    let file = file.into_inner().map_err(io::IntoInnerError::into_error).with_context(cannot)?;
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(out)?);
+    let (_, length) = writer.write(&mut file).map_err(cause)?;
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
     // Where it finds a duplicate it seeks back, and what it had written stays behind the end of the image.
-    file.set_len(length).with_context(cannot)?;
+    file.set_len(length)?;
     Ok(length)
+}
+
+/// backhand has no words for its errors unless it brings more crates.
+pub(crate) fn cause(error: BackhandError) -> anyhow::Error {
+    match error {
+        BackhandError::StdIo(error) => error.into(),
+        _ => anyhow!("it is damaged, or of a kind that is not known here"),
+    }
 }
 
 /// A file that is open only while it is read (a tree has more files than a process may open), and that
@@ -274,8 +285,8 @@ pub fn bytes_used(superblock: &[u8]) -> Option<u64> {
 /// Where the source is no squashfs or is shorter than its superblock says.
 pub fn take(source: &Path, out: &Path) -> Result<u64> {
     codec_of(source)?;
-    let length = fs::copy(source, out)
-        .with_context(|| format!("cannot copy {} to {}", source.display(), out.display()))?;
+    let length =
+        fs::copy(source, out).with_context(|| format!("cannot copy {}", source.display()))?;
     let mut head = [0; 96];
     File::open(source)?.read_exact(&mut head)?;
     let used = bytes_used(&head).unwrap_or(u64::MAX);

@@ -8,7 +8,7 @@ use std::io::{BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use backhand::{FilesystemReader, InnerNode};
 use bootsel::manifest::{self, Manifest};
 use modules::module_name;
@@ -73,7 +73,7 @@ impl<'a> Data<'a> {
     /// # Errors
     /// Where debugfs fails.
     pub fn copy(&self, id: &str, name: &str) -> Result<tempfile::NamedTempFile> {
-        let copy = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+        let copy = crate::scratch::file()?;
         let request = format!("dump {REVISIONS}/{id}/{name} {}", copy.path().display());
         ext4::request(self.image, self.start, &request)?;
         Ok(copy)

@@ -3,18 +3,18 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bootsel::{bundle, manifest};
 
 use super::Build;
 use crate::artifact;
+use crate::scratch;
 use crate::tree::hash_file;
 
 impl Build<'_> {
     /// Writes `boot.img.zst`; what the manifest says of the plain volume.
     pub(super) fn boot(&self) -> Result<(PathBuf, manifest::File)> {
-        let plain = tempfile::NamedTempFile::new_in(self.out)
-            .with_context(|| format!("cannot write in {}", self.out.display()))?;
+        let plain = scratch::file_in(self.out, 0o600)?;
         plain.as_file().set_len(self.slot.bytes)?;
         self.slot.plan()?.write(plain.as_file(), 0)?;
         let (sha256, bytes) = hash_file(plain.path())?;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{Build, slot};
 use crate::artifact;
@@ -12,6 +12,7 @@ use crate::disk::{self, Disk, Layout};
 use crate::ext4;
 use crate::progress::size;
 use crate::revision;
+use crate::scratch;
 use crate::soc::Payload;
 use crate::tree::Tree;
 
@@ -28,7 +29,7 @@ impl Build<'_> {
         let apart = bootloader.and_then(Payload::image);
         let name = format!("{}{}.img", config.name, if apart.is_some() { "-os" } else { "" });
         let out = self.out.join(&name);
-        let staging = tempfile::tempdir_in(self.out).context("cannot make a staging directory")?;
+        let staging = scratch::directory_in(self.out)?;
         let content = stage(staging.path(), revision, config.revision.id.as_str())?;
         let least = config.disk.data_size.map_or(0, |size| size.0);
         let bytes = ext4::size_for(content).max(least);
@@ -36,7 +37,7 @@ impl Build<'_> {
         let first = bootloader.map_or(disk::ALIGN, Payload::partitions);
         let layout = Layout::beginning_at(first, [bootsel_size, slot_size, slot_size, bytes]);
         let step = self.progress.step(&name, bytes + 2 * self.slot.plan()?.usage().0);
-        let data = tempfile::NamedTempFile::new_in(self.out)?;
+        let data = scratch::file_in(self.out, 0o600)?;
         ext4::Filesystem {
             label: disk::NAMES[3],
             uuid: &self.identity.data.to_string(),
@@ -58,7 +59,7 @@ impl Build<'_> {
             data: data.path(),
             bootloader: bootloader.and_then(Payload::in_disk),
         };
-        disk.write(&out, |bytes| step.advance(bytes))?;
+        scratch::whole(&out, |to| disk.write(to, |bytes| step.advance(bytes)))?;
         let (used, room) = disk.slot.usage();
         step.done(&format!("{}, slots {} % full", size(layout.bytes), used * 100 / room));
         if used > room / 4 * 3 {

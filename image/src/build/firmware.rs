@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What becomes firmware.squashfs.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 use crate::config;
 use crate::deb;
 use crate::kconfig::Kconfig;
+use crate::scratch;
 use crate::squashfs::{self, Codec};
 use crate::tree::Tree;
 
@@ -27,7 +28,7 @@ pub(super) fn plan(section: &config::Firmware, kernels: &[(&str, &Kconfig)]) -> 
     let codec = squashfs::choose("firmware.squashfs", section.compression, kernels)?;
     let (mut tree, mut temporary) = (Tree::default(), Vec::new());
     for package in &section.packages {
-        let out = TempDir::new().context("cannot make a temporary directory")?;
+        let out = scratch::directory()?;
         deb::unpack(package, out.path(), |path| {
             IN_PACKAGE.iter().any(|place| path.starts_with(place))
         })?;

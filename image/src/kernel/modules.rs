@@ -6,12 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use tempfile::TempDir;
 
 use super::file_name;
 use crate::compress;
 use crate::load::Resolver;
 use crate::progress::{Progress, Step};
+use crate::scratch;
 use crate::tool;
 use crate::tree::{Node, Tree};
 
@@ -87,7 +87,7 @@ fn copy(source: &Path, target: &Path, files: &[(PathBuf, u64)], step: &Step) -> 
 /// Where depmod is missing or fails.
 pub(super) fn depmod(base: &Path, release: &str) -> Result<()> {
     // its default directories may hold settings of this host
-    let settings = TempDir::new().context("cannot make a temporary directory")?;
+    let settings = scratch::directory()?;
     let base = fs::canonicalize(base)?;
     let mut command = tool::command(&tool::find("depmod", "kmod")?);
     command.arg("-C").arg(settings.path()).arg("-b").arg(&base).arg(release);

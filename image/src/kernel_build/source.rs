@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::cache::Cache;
 use crate::progress::Progress;
 use crate::tree::{Node, Tree, hash_file, hex};
-use crate::{compress, deb, tool};
+use crate::{compress, deb, scratch, tool};
 
 /// The package that is taken where none is named: of the same version as the kernels that the images of the documentation are made
 /// of.
@@ -63,7 +63,7 @@ impl Source {
             return Ok(Self::Package(path));
         }
         fs::create_dir_all(&store).with_context(|| format!("cannot make {}", store.display()))?;
-        let directory = tempfile::tempdir_in(&store)?;
+        let directory = scratch::directory_in(&store)?;
         let step = progress.step(&format!("download {PACKAGE}"), 0);
         let mut get = tool::command(&tool::find("apt-get", "apt")?);
         tool::run(get.current_dir(directory.path()).args(["download", PACKAGE])).with_context(
@@ -190,32 +190,12 @@ fn unpack(
     Ok(Unpacked { path: temporary.path().join("linux"), _temporary: Some(temporary) })
 }
 
-/// How directories of ours are called while they are worked in.
-const WORK: &str = ".linux-";
-/// Nobody compiles that long.
-const STALE: Duration = Duration::from_hours(24);
-
 /// A directory of ours, in the cache where there is one: sources and objects are more than a /tmp in memory may hold.
 pub(super) fn temporary(cache: &Cache) -> Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(WORK);
-    let directory = match cache.path("") {
-        Some(path) => fs::create_dir_all(&path).and_then(|()| builder.tempdir_in(path)),
-        None => builder.tempdir(),
-    };
-    directory.context("cannot make a temporary directory")
-}
-
-/// Deletes what runs left that were killed: gigabytes. What cannot be deleted is not ours to mind.
-pub(super) fn clean(cache: &Cache) {
-    let Some(directory) = cache.path("") else { return };
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(WORK);
-        let age = entry.metadata().and_then(|found| found.modified()).map(|time| time.elapsed());
-        if ours && age.is_ok_and(|age| age.is_ok_and(|age| age > STALE)) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
+    let Some(path) = cache.path("") else { return scratch::directory() };
+    fs::create_dir_all(&path)
+        .with_context(|| format!("cannot make cache directory {}", path.display()))?;
+    scratch::directory_in(&path)
 }
 
 /// Puts what is wanted below `<to>/linux`.

@@ -93,25 +93,6 @@ fn sources() {
 }
 
 #[test]
-fn what_killed_runs_left_is_deleted_after_a_day() {
-    let directory = tempfile::tempdir().unwrap();
-    let cache = Cache::new(Some(directory.path().into()));
-    let day = std::time::SystemTime::now() - std::time::Duration::from_hours(25);
-    for (name, old) in [(".linux-old", true), (".linux-new", false), ("kernel-old", true)] {
-        let path = directory.path().join(name);
-        fs::create_dir(&path).unwrap();
-        if old {
-            fs::File::open(&path).unwrap().set_modified(day).unwrap();
-        }
-    }
-    source::clean(&cache);
-    let mut left: Vec<_> =
-        fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    left.sort();
-    assert_eq!(left, [".linux-new", "kernel-old"]);
-}
-
-#[test]
 fn a_copy_replaces_only_a_copy() {
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (directory.path().join("from"), directory.path().join("to"));
