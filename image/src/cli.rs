@@ -102,14 +102,14 @@ pub struct Initramfs {
     pub out: PathBuf,
 }
 
-/// Which modules are early ones.
+/// Which modules of a `kernel` are early ones.
 #[derive(Debug, Args)]
 pub struct Early {
     /// Take the storage and watchdog drivers of this machine
-    #[arg(long, value_enum, value_name = "MACHINE")]
+    #[arg(long, value_enum, value_name = "MACHINE", requires = "kernel")]
     pub machine: Vec<Machine>,
     /// Take this module, too
-    #[arg(long = "early", value_name = "MODULE")]
+    #[arg(long = "early", value_name = "MODULE", requires = "kernel")]
     pub modules: Vec<String>,
 }
 

@@ -6,6 +6,7 @@
 mod bootloader;
 mod bootsel;
 mod rpi;
+mod size;
 mod uefi;
 
 use std::fs;
@@ -26,6 +27,7 @@ use crate::squashfs::{Codec, Writer};
 pub use bootloader::Bootloader;
 pub use bootsel::{Bootsel, Deadline, Network};
 pub use rpi::{Channel, KernelFile, Rpi, Variant};
+pub use size::Size;
 pub use uefi::Uefi;
 
 /// All of a configuration file.
@@ -212,27 +214,6 @@ pub struct Root {
     pub compression: Option<Codec>,
 }
 
-/// A number of bytes: `"128M"`, `"1G"`, in units of 1024; whole MiB, as partitions are.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(try_from = "String")]
-pub struct Size(pub u64);
-
-impl TryFrom<String> for Size {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let expected = format!("size {text:?}: expected a number and M or G, as in \"128M\"");
-        let (number, shift) = match (text.strip_suffix('M'), text.strip_suffix('G')) {
-            (Some(number), _) => (number, 20),
-            (_, Some(number)) => (number, 30),
-            _ => return Err(expected),
-        };
-        // 2 TiB are the end of an MBR; nobody has a card of that size
-        let bytes = number.parse::<u64>().ok().filter(|n| (1..=(2 << 40 >> shift)).contains(n));
-        bytes.map(|n| Self(n << shift)).ok_or(expected)
-    }
-}
-
 fn bootsel_size() -> Size {
     Size(32 << 20)
 }
@@ -287,6 +268,10 @@ impl Config {
                 bail!("kernel {number}: expected one of package and directory");
             }
         }
+        ensure!(
+            self.revision.key.is_some() || self.revision.password_file.is_none(),
+            "revision.password_file: is the password of revision.key, which is not given"
+        );
         if let Some(root) = &self.root {
             let given = [&root.squashfs, &root.directory, &root.tar];
             let given = given.iter().filter(|path| path.is_some()).count();

@@ -83,22 +83,29 @@ pub struct Report {
 /// # Errors
 /// Where it is none of these, or does not say how the kernel was built.
 pub fn check(path: &Path) -> Result<Report> {
-    let config = read(path).with_context(|| path.display().to_string())?;
-    Ok(Report::of(&config))
+    let named = || path.display().to_string();
+    let head = head(path).with_context(named)?;
+    let config = if path.is_dir() || head.starts_with(deb::AR_MAGIC) {
+        // its errors have the name in them
+        said(Look::at(&Source::at(path))?.config)
+    } else {
+        read(path, &head)
+    };
+    Ok(Report::of(&config.with_context(named)?))
 }
 
-fn read(path: &Path) -> Result<Kconfig> {
-    let look = |source: Source| Look::at(&source).map(|look| look.config);
-    if path.is_dir() {
-        return said(look(Source::at(path))?);
-    }
+/// The first bytes of a file, none of a directory.
+fn head(path: &Path) -> Result<Vec<u8>> {
     let mut head = Vec::new();
-    let file = File::open(path).context("cannot open it")?;
-    file.take(image::HEAD as u64).read_to_end(&mut head)?;
-    if head.starts_with(deb::AR_MAGIC) {
-        return said(look(Source::Package(path.into()))?);
+    if !path.is_dir() {
+        let file = File::open(path).context("cannot open it")?;
+        file.take(image::HEAD as u64).read_to_end(&mut head)?;
     }
-    if Kind::of(&head).is_some() {
+    Ok(head)
+}
+
+fn read(path: &Path, head: &[u8]) -> Result<Kconfig> {
+    if Kind::of(head).is_some() {
         let length = fs::metadata(path)?.len();
         ensure!(length <= IMAGE_MAX, "it is no kernel: it has {length} bytes");
         let carried = image::config(&image::plain(fs::read(path)?));
@@ -106,7 +113,7 @@ fn read(path: &Path) -> Result<Kconfig> {
             "the kernel does not carry its configuration (CONFIG_IKCONFIG): give its config-RELEASE or its package",
         );
     }
-    text(path, &head)
+    text(path, head)
 }
 
 /// `/proc/config.gz`, or plain text.

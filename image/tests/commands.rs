@@ -53,6 +53,15 @@ fn initramfs_for_an_own_pipeline() {
     assert!(code == 1 && error.contains("cannot read /no/such"), "{error}");
 }
 
+/// They are of a kernel: without one they would do nothing.
+#[test]
+fn early_modules_need_a_kernel() {
+    for option in [["--machine", "virt"], ["--early", "loop"]] {
+        let (error, code) = refusal(pivot_image().arg("initramfs").args(option));
+        assert!(code == 2 && error.contains("--kernel <KERNEL>"), "{error}");
+    }
+}
+
 #[test]
 fn no_init_says_how_to_make_one() {
     let empty = tempfile::tempdir().unwrap();
@@ -243,6 +252,11 @@ fn root_from_a_tar_file_keeps_its_owners() {
     let text = output(unsquashfs.arg("-lln").arg(project.path("out/root.squashfs")));
     assert!(text.contains("-rw-r----- 1000/1001"), "{text}");
     assert!(text.lines().any(|line| line.starts_with("-rw-r----- 0/1 ")), "{text}");
+    project.configure("directory = \"rootfs\"", "tar = \"nothere\"");
+    let (error, _) = refusal(&mut project.build("out"));
+    let why = format!("cannot read {}: No such file", project.path("nothere").display());
+    assert!(error.contains(&why) && error.matches("cannot read").count() == 1, "{error}");
+    project.configure("directory = \"rootfs\"", "tar = \"rootfs.tar.zst\"");
     // something that is no tar file
     project.write("rootfs.tar.zst", &zstd::bulk::compress(&[7; 5000], 1).unwrap());
     let (error, _) = refusal(&mut project.build("out"));

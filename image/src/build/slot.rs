@@ -176,7 +176,9 @@ pub(super) fn pi(config: &Config, progress: Progress) -> Result<Pi> {
         }
     };
     let eeprom = rpi.eeprom.as_deref();
-    let eeprom = eeprom.map(|path| Eeprom::read(path, rpi.eeprom_channel)).transpose()?;
+    let eeprom = eeprom
+        .map(|path| Eeprom::read(path, rpi.eeprom_channel.unwrap_or_default()))
+        .transpose()?;
     eeprom.iter().flat_map(Eeprom::lines).for_each(|line| progress.note(&line));
     Ok(Pi { firmware, eeprom })
 }

@@ -16,9 +16,8 @@ pub struct Rpi {
     pub firmware: Option<PathBuf>,
     /// Checkout of rpi-eeprom, directory like it, or package: what partition 1 has for the EEPROM of a Pi 4 and 5.
     pub eeprom: Option<PathBuf>,
-    /// Which of its releases.
-    #[serde(default)]
-    pub eeprom_channel: Channel,
+    /// Which of its releases; those that boards are sold with where it is absent.
+    pub eeprom_channel: Option<Channel>,
     /// More start files: `x`, `cd`, `db`.
     #[serde(default)]
     pub variants: Vec<Variant>,
@@ -124,7 +123,11 @@ impl KernelFile {
 
 /// What only makes sense together.
 pub(super) fn check(config: &Config) -> Result<()> {
-    if config.rpi.is_some() {
+    if let Some(section) = &config.rpi {
+        ensure!(
+            section.eeprom.is_some() || section.eeprom_channel.is_none(),
+            "rpi.eeprom_channel: is about rpi.eeprom, which is not given"
+        );
         ensure!(
             config.disk.table == Table::Mbr,
             "disk.table: expected \"mbr\" with [rpi]: the boot ROMs up to Pi 3 know no other, and tryboot fails on GPT"

@@ -37,6 +37,13 @@ const SUFFIXES: [(&str, &[&str]); 5] = [
 
 /// Finds the parts; `file` is the kernel's name where there are several.
 pub(super) fn find(from: &Path, file: Option<&str>) -> Result<Parts> {
+    let facts =
+        fs::metadata(from).with_context(|| format!("cannot read directory {}", from.display()))?;
+    ensure!(
+        facts.is_dir(),
+        "{} is a file, not a directory: a Debian package is given as package = \"...\"",
+        from.display()
+    );
     let checkout = from.join("modules");
     if checkout.is_dir() && from.join("boot").is_dir() {
         return in_checkout(from, &checkout, file);
@@ -264,5 +271,13 @@ mod tests {
         ] {
             assert_eq!(place(Path::new(path)), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn file_is_no_directory() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let look = |path: &Path| format!("{:#}", find(path, None).unwrap_err());
+        assert!(look(file.path()).contains("is a file, not a directory"), "{}", look(file.path()));
+        assert!(look(Path::new("/no/such")).starts_with("cannot read directory /no/such: No such"));
     }
 }

@@ -162,6 +162,19 @@ fn what_says_nothing_is_refused() {
     refused(&gzip(&vec![b'\n'; 9 << 20]), "neither a kernel's configuration");
 }
 
+#[test]
+fn directory_is_named_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = format!("{:#}", check(directory.path()).unwrap_err());
+    assert_eq!(error, format!("{}: no lib/modules in it", directory.path().display()));
+    let missing = directory.path().join("x");
+    let error = format!("{:#}", check(&missing).unwrap_err());
+    assert!(
+        error.starts_with(&format!("{}: cannot open it: No such", missing.display())),
+        "{error}"
+    );
+}
+
 proptest! {
     #[test]
     fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), magic in 0..4_usize) {

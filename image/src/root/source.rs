@@ -201,8 +201,7 @@ impl Tar {
 }
 
 fn plain(path: &Path) -> Result<Box<dyn Read>> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    crate::compress::reader(&path.to_string_lossy(), file)
+    crate::compress::reader(&path.to_string_lossy(), File::open(path)?)
 }
 
 fn exactly(from: &mut impl Read, bytes: u64, to: &mut impl Write) -> io::Result<()> {
