@@ -49,7 +49,7 @@ pub enum Command {
     Keys(Keys),
     /// Make a signed bundle, which devices install, of what build or revision made
     Bundle(Bundle),
-    /// Show what is in a disk image, initramfs, program, manifest, revision, squashfs file or bundle
+    /// Show what is in a disk image, block map, initramfs, program, manifest, revision, squashfs file or bundle
     Inspect(Inspect),
     /// Show what each Raspberry Pi would boot from a disk image
     Boards(Look),

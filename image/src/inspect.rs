@@ -3,6 +3,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod disk;
+pub mod packed;
 pub mod selector;
 mod text;
 
@@ -15,6 +16,7 @@ use bootsel::manifest::{self, Manifest};
 use serde::Serialize;
 use signed::Keys;
 
+use crate::bmap::Bmap;
 use crate::bundle::{self, read::Bundle};
 use crate::elf::Facts;
 use crate::fat::read::Reader;
@@ -32,6 +34,10 @@ pub enum Report {
     Disk(disk::Disk),
     /// A boot partition by itself.
     Volume(disk::Volume),
+    /// Something compressed that is no initramfs.
+    Packed(packed::Packed),
+    /// Which blocks of a disk image are to be written.
+    Bmap(Map),
     /// One or several cpio archives.
     Initramfs(archive::Initramfs),
     /// An ELF program.
@@ -86,8 +92,21 @@ pub struct Item {
     pub bytes: u64,
     /// Its hash.
     pub sha256: String,
-    /// What is wrong with the file beside the manifest; none: nothing, or there was none to look at.
+    /// Whether the file that belongs to the manifest was looked at; on a disk its length alone is.
+    pub checked: bool,
+    /// What is wrong with it.
     pub problem: Option<String>,
+}
+
+/// What is known of a file that a manifest lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// It was not looked at.
+    Not,
+    /// Nothing is wrong.
+    Good,
+    /// This is wrong.
+    Wrong(String),
 }
 
 impl Listing {
@@ -95,16 +114,38 @@ impl Listing {
     ///
     /// # Errors
     /// Where it is no manifest.
-    pub fn read(text: &[u8], judge: impl Fn(&manifest::File) -> Option<String>) -> Result<Self> {
+    pub fn read(text: &[u8], judge: impl Fn(&manifest::File) -> Judged) -> Result<Self> {
         let manifest = Manifest::parse(text)?;
-        let item = |file: &manifest::File| Item {
-            name: file.name.clone(),
-            bytes: file.bytes,
-            sha256: hex(&file.sha256),
-            problem: judge(file),
+        let item = |file: &manifest::File| {
+            let (name, bytes, sha256) = (file.name.clone(), file.bytes, hex(&file.sha256));
+            let mut item = Item { name, bytes, sha256, checked: false, problem: None };
+            item.judge(judge(file));
+            item
         };
         Ok(Self { files: manifest.files.iter().map(item).collect(), keys: manifest.keys })
     }
+}
+
+impl Item {
+    /// Keeps what was found.
+    pub fn judge(&mut self, found: Judged) {
+        self.checked = found != Judged::Not;
+        self.problem = match found {
+            Judged::Wrong(what) => Some(what),
+            Judged::Not | Judged::Good => None,
+        };
+    }
+}
+
+/// A block map that is what its own checksum says.
+#[derive(Debug, Serialize)]
+pub struct Map {
+    /// Length of the image.
+    pub image: u64,
+    /// Bytes of it that are to be written.
+    pub mapped: u64,
+    /// How many pieces they are, each with its SHA-256.
+    pub ranges: usize,
 }
 
 /// A squashfs image.
@@ -151,20 +192,29 @@ fn recognized(path: &Path, file: &File, head: &[u8]) -> Result<Report> {
         Program::read(&fs::read(path)?).map(Report::Program)
     } else if head.starts_with(b"hsqs") {
         squashfs(file, head).map(Report::Squashfs)
-    } else if archive::begins(head) {
+    } else if let Some(packed) = packed::Packed::look(file, head)? {
+        Ok(Report::Packed(packed))
+    } else if archive::compression(head).is_some() {
         archive::read(&fs::read(path)?).map(Report::Initramfs)
+    } else if head.starts_with(b"<?xml") || head.starts_with(b"<bmap") {
+        bmap(&fs::read(path)?).map(Report::Bmap)
     } else if head.starts_with(b"format=") {
-        Listing::read(&fs::read(path)?, |_| None).map(Report::Manifest)
+        Listing::read(&fs::read(path)?, |_| Judged::Not).map(Report::Manifest)
     } else if let Some(disk) = disk::read(path, file, head)? {
         Ok(Report::Disk(disk))
     } else if let Ok(volume) = Reader::open(file, 0) {
         disk::volume(&volume).map(Report::Volume)
     } else {
         bail!(
-            "not known here: expected a disk image, a boot partition, an initramfs, a program, a manifest, the \
-             directory of a revision, a squashfs, or a bundle"
+            "not known here: expected a disk image, its block map, a boot partition, an initramfs, a program, a \
+             manifest, the directory of a revision, a squashfs, or a bundle"
         )
     }
+}
+
+fn bmap(text: &[u8]) -> Result<Map> {
+    let map = Bmap::parse(text)?;
+    Ok(Map { image: map.bytes, mapped: map.mapped(), ranges: map.ranges.len() })
 }
 
 /// A directory with a manifest: every file is hashed.
@@ -173,11 +223,11 @@ fn revision(directory: &Path) -> Result<Listing> {
     let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let judge = |file: &manifest::File| match hash_file(&directory.join(&file.name)) {
         // it lies in a slot
-        _ if file.name == manifest::BOOT => None,
-        Err(_) => Some("is missing".to_owned()),
-        Ok((_, bytes)) if bytes != file.bytes => Some(format!("has {bytes} bytes")),
-        Ok((hash, _)) if hash != file.sha256 => Some("has another sha256".to_owned()),
-        Ok(_) => None,
+        _ if file.name == manifest::BOOT => Judged::Not,
+        Err(_) => Judged::Wrong("is missing".to_owned()),
+        Ok((_, bytes)) if bytes != file.bytes => Judged::Wrong(format!("has {bytes} bytes")),
+        Ok((hash, _)) if hash != file.sha256 => Judged::Wrong("has another sha256".to_owned()),
+        Ok(_) => Judged::Good,
     };
     Listing::read(&text, judge).with_context(|| path.display().to_string())
 }

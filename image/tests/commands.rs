@@ -187,6 +187,13 @@ fn unknown_files_are_refused() {
         let (error, code) = refusal(pivot_image().arg("inspect").arg(project.path("x")));
         assert!(code == 1 && error.contains("/x: "), "{error}");
     }
+    project.write("x", &zstd::bulk::compress(b"hello", 1).unwrap());
+    let (error, _) = refusal(pivot_image().arg("inspect").arg(project.path("x")));
+    assert!(error.contains("packed with zstd, and not an initramfs: unpack it first"), "{error}");
+    // a map that somebody edited
+    project.write("x", b"<?xml version=\"1.0\" ?>\n<bmap version=\"2.0\"></bmap>\n");
+    let (error, _) = refusal(pivot_image().arg("inspect").arg(project.path("x")));
+    assert!(error.contains("not a block map: no element ChecksumType"), "{error}");
 }
 
 /// A Debian package of the made-up kernel.

@@ -215,6 +215,34 @@ fn over_an_old_card() {
     refusal(program("e2fsck", "e2fsprogs").unwrap().arg("-fn").arg(&part));
 }
 
+/// Everything in the output directory but the kernels can be looked at.
+fn what_was_built_is_known(project: &Project) {
+    let plain = fs::metadata(project.path("out/demo.img")).unwrap().len();
+    let mut seen = 0;
+    for entry in fs::read_dir(project.path("out")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.starts_with("vmlinuz_") {
+            continue;
+        }
+        let json = output(pivot_image().args(["inspect", "--json"]).arg(&path));
+        let found: Value = serde_json::from_str(&json).unwrap();
+        let (kind, content, unpacked) = (&found["kind"], &found["content"], &found["unpacked"]);
+        let expected = match name {
+            "demo.img.bmap" => kind == "bmap" && found["image"] == plain,
+            "demo.img.zst" => content == "a disk image" && *unpacked == plain,
+            "demo.img.xz" => content == "a disk image" && unpacked.is_null(),
+            "boot.img.zst" => content == "a boot partition" && *unpacked == 34 << 20,
+            _ => kind != "packed",
+        };
+        assert!(expected, "{name}: {json}");
+        let text = output(pivot_image().arg("inspect").arg(&path));
+        assert!(!text.contains("PROBLEM") && !text.is_empty(), "{name}: {text}");
+        seen += 1;
+    }
+    assert!(seen >= 9, "{seen}");
+}
+
 #[test]
 fn compressed_images() {
     let (one, two) = (Project::new(), Project::new());
@@ -222,6 +250,7 @@ fn compressed_images() {
     if built(&one, SMALL, compress).is_none() || built(&two, SMALL, compress).is_none() {
         return;
     }
+    what_was_built_is_known(&one);
     let image = one.path("out/demo.img");
     for (ending, tool, package) in [("zst", "zstd", "zstd"), ("xz", "xz", "xz-utils")] {
         let name = format!("out/demo.img.{ending}");

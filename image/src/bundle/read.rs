@@ -11,7 +11,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use signed::{Head, Keys};
 
-use crate::inspect::Listing;
+use crate::inspect::{Judged, Listing};
 
 /// What a bundle is, as far as it could be read.
 #[derive(Debug, Default, Serialize)]
@@ -50,6 +50,11 @@ impl Display for Bundle {
         if let Some(problem) = &self.problem {
             writeln!(f, "PROBLEM: {problem}")?;
         }
+        let files = || self.manifest.iter().flat_map(|listing| &listing.files);
+        let not: Vec<_> = files().filter(|file| !file.checked).map(|file| &*file.name).collect();
+        if !not.is_empty() {
+            writeln!(f, "not looked at, because of that: {}", not.join(", "))?;
+        }
         self.manifest.iter().try_for_each(|listing| listing.fmt(f))
     }
 }
@@ -67,7 +72,7 @@ pub fn bundle(reader: impl Read, keys: Option<&Keys>) -> Bundle {
 fn read(reader: impl Read, keys: Option<&Keys>, found: &mut Bundle) -> Result<()> {
     let head = Head::read(reader)?;
     let signature = keys.map(|keys| keys.verify(&head.manifest, &head.signature)).transpose();
-    found.manifest = Listing::read(&head.manifest, |_| Some("is missing".to_owned())).ok();
+    found.manifest = Listing::read(&head.manifest, |_| Judged::Not).ok();
     // a wrong signature is what has to be said, whatever else is wrong
     found.key = signature?.map(|signed| signed.key);
     let mut bundle = head.unverified()?;
@@ -86,7 +91,10 @@ fn read(reader: impl Read, keys: Option<&Keys>, found: &mut Bundle) -> Result<()
         }
         for item in found.manifest.iter_mut().flat_map(|listing| &mut listing.files) {
             if let Some((_, judged)) = good.iter().find(|(name, _)| *name == item.name) {
-                item.problem = judged.as_ref().err().map(|error| format!("{error:#}"));
+                item.judge(match judged {
+                    Ok(()) => Judged::Good,
+                    Err(error) => Judged::Wrong(format!("{error:#}")),
+                });
             }
         }
     }

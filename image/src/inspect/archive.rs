@@ -63,12 +63,13 @@ pub struct Early {
     pub modules: Vec<String>,
 }
 
-/// Whether a file with this head can be an initramfs.
-pub(super) fn begins(head: &[u8]) -> bool {
-    compression(head).is_some()
+/// Whether this is the beginning of an archive, or of zeros before one.
+pub(super) fn is_cpio(plain: &[u8]) -> bool {
+    let first = plain.iter().position(|byte| *byte != 0);
+    first.is_none_or(|at| plain[at..].starts_with(cpio::MAGIC))
 }
 
-fn compression(head: &[u8]) -> Option<&'static str> {
+pub(super) fn compression(head: &[u8]) -> Option<&'static str> {
     match le32(head, 0)? {
         ZSTD_MAGIC => Some("zstd"),
         LZ4_MAGIC => Some("lz4"),

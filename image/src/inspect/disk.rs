@@ -11,8 +11,8 @@ use bootsel::ptable::{gpt, mbr};
 use rpifw::partition::{BOOTCODE, CONFIG};
 use serde::Serialize;
 
-use super::Listing;
 use super::selector::{self, Autoboot, Grub};
+use super::{Judged, Listing};
 use crate::eeprom::Shipped;
 use crate::ext4;
 use crate::fat::{
@@ -282,10 +282,10 @@ fn revisions(path: &Path, start: u64) -> Result<Vec<Listing>> {
         let judge = |file: &manifest::File| match files.iter().find(|(name, _)| *name == file.name)
         {
             // it lies in a slot
-            _ if file.name == manifest::BOOT => None,
-            None => Some("is missing".to_owned()),
-            Some((_, bytes)) if *bytes != file.bytes => Some(format!("has {bytes} bytes")),
-            Some(_) => None,
+            _ if file.name == manifest::BOOT => Judged::Not,
+            None => Judged::Wrong("is missing".to_owned()),
+            Some((_, bytes)) if *bytes != file.bytes => Judged::Wrong(format!("has {bytes} bytes")),
+            Some(_) => Judged::Good,
         };
         out.push(Listing::read(text.as_bytes(), judge).with_context(|| directory.clone())?);
     }

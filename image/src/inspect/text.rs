@@ -5,8 +5,9 @@ use std::fmt::{Display, Formatter, Result};
 
 use super::archive::{Initramfs, Part};
 use super::disk::{Content, Data, Disk, Partition, Volume, type_name};
+use super::packed::Packed;
 use super::selector::Grub;
-use super::{Listing, Program, Report, Squashfs};
+use super::{Listing, Map, Program, Report, Squashfs};
 use crate::progress::size;
 
 impl Display for Report {
@@ -15,6 +16,8 @@ impl Display for Report {
             Self::Disk(disk) => disk.fmt(f),
             Self::Volume(volume) => volume.fmt(f),
             Self::Initramfs(initramfs) => initramfs.fmt(f),
+            Self::Packed(packed) => packed.fmt(f),
+            Self::Bmap(map) => map.fmt(f),
             Self::Program(program) => writeln!(f, "program: {program}"),
             Self::Manifest(listing) | Self::Revision(listing) => listing.fmt(f),
             Self::Squashfs(image) => image.fmt(f),
@@ -137,6 +140,24 @@ impl Display for Program {
             Some(problem) => write!(f, "PROBLEM: {problem}"),
             None => f.write_str("static: runs from an initramfs"),
         }
+    }
+}
+
+impl Display for Packed {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let unpacked = self.unpacked.map(|bytes| format!(", {} when unpacked", size(bytes)));
+        let (bytes, compression) = (size(self.bytes), self.compression);
+        writeln!(f, "{}: {bytes} ({compression}){}", self.content, unpacked.unwrap_or_default())?;
+        writeln!(f, "  unpack it first to see what is in it")
+    }
+}
+
+impl Display for Map {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let (mapped, image) = (size(self.mapped), size(self.image));
+        let ranges = self.ranges;
+        writeln!(f, "block map: {mapped} of a disk image of {image} are to be written")?;
+        writeln!(f, "  {ranges} ranges, each with its SHA-256")
     }
 }
 

@@ -130,6 +130,26 @@ fn we_accept_keys_of_minisign() {
     }
 }
 
+/// Whose signature fails, of that nothing more is read: it is not that its files are missing.
+#[test]
+fn other_keys_say_nothing_of_the_files() {
+    let Some(project) = made() else { return };
+    keys(&project.path("others"), &[]);
+    let found = inspect(&project.path("a.bundle"), &project.path("others")).output().unwrap();
+    let text = String::from_utf8(found.stdout).unwrap();
+    assert!(!text.contains("missing") && text.matches("PROBLEM").count() == 1, "{text}");
+    assert!(text.contains("not looked at, because of that: boot.img, firmware.squashfs"), "{text}");
+    let mut json = inspect(&project.path("a.bundle"), &project.path("others"));
+    let json = json.arg("--json").output().unwrap();
+    assert_eq!(json.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    for file in json["manifest"]["files"].as_array().unwrap() {
+        assert_eq!((&file["checked"], file["problem"].as_str()), (&false.into(), None), "{file}");
+    }
+    let good = output(inspect(&project.path("a.bundle"), &project.path("keys")).arg("--json"));
+    assert_eq!(good.matches("\"checked\": true").count(), 4, "{good}");
+}
+
 #[test]
 fn key_that_others_may_read() {
     let Some(project) = made() else { return };
