@@ -74,7 +74,7 @@ pub fn file() -> Result<NamedTempFile> {
 /// The same, in this directory, with what the umask leaves of `mode`.
 ///
 /// # Errors
-/// As [`file`].
+/// As [`file()`].
 pub fn file_in(place: &Path, mode: u32) -> Result<NamedTempFile> {
     let mode = fs::Permissions::from_mode(mode);
     make(place, |builder| builder.permissions(mode).tempfile_in(place))
