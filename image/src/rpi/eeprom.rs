@@ -2,6 +2,7 @@
 //! The EEPROM's files that an image ships: from a checkout of rpi-eeprom, a directory laid out like one, or the package
 //! rpi-eeprom of the Raspberry Pi's makers. They go to partition 1, under names that nothing but `bootsel` looks for.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -28,6 +29,8 @@ const RECOVERY: &str = "recovery.bin";
 pub struct Eeprom {
     chips: Vec<Files>,
     licence: Option<Vec<u8>>,
+    /// Directories with images for single revisions of a board.
+    special: Vec<String>,
 }
 
 /// For one chip.
@@ -44,10 +47,25 @@ struct Files {
 /// A path below the directory or in the package, and what is there.
 type Found = (String, Vec<u8>);
 
+fn bases(chip: Chip) -> [String; 3] {
+    ["firmware-", "bootloader-", ""].map(|base| format!("{base}{}", chip.number()))
+}
+
+/// The directory of a path, if it is one that rpi-eeprom-update prefers to the channel's for one revision of a board:
+/// `firmware-2711/default-c03111`.
+fn special(path: &str, channel: Channel) -> Option<&str> {
+    let mut bases = Chip::ALL.into_iter().flat_map(bases);
+    let inside = bases.find_map(|base| path.strip_prefix(&base)?.strip_prefix('/'))?;
+    let name = inside.split('/').next()?;
+    let code = name.strip_prefix(channel.as_str())?.strip_prefix('-')?;
+    let is_code = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_code { path.get(..path.len() - inside.len() + name.len()) } else { None }
+}
+
 /// Where the files for a chip can be, the first being taken that has any: a checkout, what is installed of the
 /// package, plain directories; each with directories for the channels, or without.
 fn places(chip: Chip, channel: Channel) -> Vec<String> {
-    let bases = ["firmware-", "bootloader-", ""].map(|base| format!("{base}{}", chip.number()));
+    let bases = bases(chip);
     let of_channel = bases.clone().map(|base| format!("{base}/{}", channel.as_str()));
     [of_channel, bases].concat()
 }
@@ -68,10 +86,13 @@ impl Eeprom {
     /// # Errors
     /// Names the file that is missing, damaged, too old or another chip's.
     pub fn read(path: &Path, channel: Channel) -> Result<Self> {
-        let read = || {
-            let found =
-                if path.is_dir() { in_directory(path, channel) } else { in_package(path, channel) };
-            Self::of(found?, channel)
+        let read = || -> Result<Self> {
+            let (found, special) = if path.is_dir() {
+                in_directory(path, channel)?
+            } else {
+                in_package(path, channel)?
+            };
+            Ok(Self { special, ..Self::of(found, channel)? })
         };
         read().with_context(|| format!("rpi.eeprom {}", path.display()))
     }
@@ -89,7 +110,7 @@ impl Eeprom {
             "expected firmware-2711/{channel}/ or firmware-2712/{channel}/ with pieeprom-*.bin and {RECOVERY}, as in a \
              checkout of rpi-eeprom, or its package"
         );
-        Ok(Self { chips, licence })
+        Ok(Self { chips, licence, special: Vec::new() })
     }
 
     /// What partition 1 gets, each name once: their entries lie in the directory as they are here.
@@ -112,7 +133,7 @@ impl Eeprom {
         Ok(out.into_iter().chain(licence).collect())
     }
 
-    /// A line for each chip.
+    /// A line for each chip, and what is left out.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let line = |chip: Chip| match self.chips.iter().find(|files| files.chip == chip) {
             Some(Files { version, path, .. }) => {
@@ -120,7 +141,11 @@ impl Eeprom {
             }
             None => format!("bootloader for the eeprom: none for {chip}"),
         };
-        Chip::ALL.into_iter().map(line)
+        let special = (!self.special.is_empty()).then(|| {
+            let list = self.special.join(" ");
+            format!("warning: rpi.eeprom: images for single revisions of a board are not looked at: {list}")
+        });
+        Chip::ALL.into_iter().map(line).chain(special)
     }
 }
 
@@ -149,7 +174,10 @@ impl Files {
     }
 }
 
-fn in_directory(path: &Path, channel: Channel) -> Result<Vec<Found>> {
+/// What is found, and the directories that are passed by.
+type Looked = (Vec<Found>, Vec<String>);
+
+fn in_directory(path: &Path, channel: Channel) -> Result<Looked> {
     let mut found = Vec::new();
     let mut read = |name: &str| -> Result<()> {
         let file = path.join(name);
@@ -169,14 +197,23 @@ fn in_directory(path: &Path, channel: Channel) -> Result<Vec<Found>> {
     if path.join(LICENCES[0]).is_file() {
         read(LICENCES[0])?;
     }
-    Ok(found)
+    let mut passed = Vec::new();
+    for base in Chip::ALL.into_iter().flat_map(bases) {
+        let Ok(entries) = fs::read_dir(path.join(&base)) else { continue };
+        let paths = entries.flatten().filter(|entry| entry.path().is_dir());
+        let paths = paths.map(|entry| format!("{base}/{}", entry.file_name().to_string_lossy()));
+        passed.extend(paths.filter(|path| special(path, channel).is_some()));
+    }
+    passed.sort();
+    Ok((found, passed))
 }
 
-fn in_package(package: &Path, channel: Channel) -> Result<Vec<Found>> {
+fn in_package(package: &Path, channel: Channel) -> Result<Looked> {
     let places: Vec<_> = Chip::ALL.into_iter().flat_map(|chip| places(chip, channel)).collect();
-    let mut found = Vec::new();
+    let (mut found, mut passed) = (Vec::new(), BTreeSet::new());
     deb::look(package, |path, data| {
         let inside = IN_PACKAGE.iter().find_map(|base| path.strip_prefix(base).ok()?.to_str());
+        passed.extend(inside.and_then(|inside| special(inside, channel)).map(str::to_owned));
         let path = match inside {
             Some(inside) if places.iter().any(|place| name(inside, place).is_some()) => inside,
             _ if path == Path::new(LICENCES[1]) => LICENCES[1],
@@ -187,7 +224,7 @@ fn in_package(package: &Path, channel: Channel) -> Result<Vec<Found>> {
         found.push((path.to_owned(), bytes));
         Ok(true)
     })?;
-    Ok(found)
+    Ok((found, passed.into_iter().collect()))
 }
 
 #[cfg(test)]

@@ -79,6 +79,17 @@ pub(crate) fn pivot_image() -> Command {
     command
 }
 
+/// What a build says that succeeds.
+#[track_caller]
+pub(crate) fn said(project: &Project) -> String {
+    let mut build = Command::new(env!("CARGO_BIN_EXE_pivot-image"));
+    build.args(["--no-cache", "build"]).arg(project.path("demo.toml"));
+    let output = build.arg("-o").arg(project.path("out")).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    text
+}
+
 /// What it says when it fails, and its exit code.
 #[track_caller]
 pub(crate) fn refusal(command: &mut Command) -> (String, i32) {

@@ -13,7 +13,9 @@ use rpieeprom::Release;
 use sha2::{Digest, Sha256};
 
 use super::common::pi::{self, CONFIG};
-use super::common::{Project, assert_equal, deb, output, partition, pivot_image, program, refusal};
+use super::common::{
+    Project, assert_equal, deb, output, partition, pivot_image, program, refusal, said,
+};
 use super::{SLOTS, built, image, names, read};
 
 const MIB: u64 = 1 << 20;
@@ -176,16 +178,6 @@ fn two_builds_are_equal() {
     assert_equal(&image(&one), &image(&two));
 }
 
-/// What it says when it builds.
-#[track_caller]
-fn said(project: &Project) -> String {
-    let mut build = std::process::Command::new(env!("CARGO_BIN_EXE_pivot-image"));
-    build.args(["--no-cache", "build"]).arg(project.path("demo.toml"));
-    let made = build.arg("-o").arg(project.path("out")).output().unwrap();
-    assert!(made.status.success(), "{made:?}");
-    String::from_utf8(made.stderr).unwrap()
-}
-
 #[test]
 fn sources() {
     let project = project();
@@ -197,6 +189,15 @@ fn sources() {
     let text = said(&project);
     let path = "firmware-2711/latest/pieeprom-2026-05-18.bin";
     assert!(text.contains(&line(&format!("BCM2711 of 2026-05-18 (1779131598), {path}"))), "{text}");
+    assert!(!text.contains("single revisions"), "{text}");
+    for path in ["2711/latest-c03111", "2712/latest-d04171", "2711/default-c03111", "2711/latest-x"]
+    {
+        project.write(&format!("rpi-eeprom/firmware-{path}/pieeprom-2026-05-18.bin"), b"x");
+    }
+    let text = said(&project);
+    let warning = "warning: rpi.eeprom: images for single revisions of a board are not looked at: \
+                   firmware-2711/latest-c03111 firmware-2712/latest-d04171\n";
+    assert!(text.contains(warning), "{text}");
     // the package, of which one chip's files are taken
     let [release, _] = releases();
     let base = "usr/lib/firmware/raspberrypi/bootloader-2711";
@@ -204,6 +205,7 @@ fn sources() {
         (format!("{base}/default/pieeprom-2026-05-17.bin"), release.image()),
         (format!("{base}/default/recovery.bin"), release.recovery()),
         (format!("{base}/latest/recovery.bin"), b"not looked at".to_vec()),
+        (format!("{base}/default-b03115/recovery.bin"), b"not looked at".to_vec()),
         ("usr/share/doc/rpi-eeprom/copyright".to_owned(), b"terms of the package".to_vec()),
     ];
     let files: Vec<_> = files.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])).collect();
@@ -213,6 +215,7 @@ fn sources() {
     let path = "bootloader-2711/default/pieeprom-2026-05-17.bin";
     assert!(text.contains(&line(&format!("BCM2711 of 2026-05-17 (1779045198), {path}"))), "{text}");
     assert!(text.contains(&line("none for BCM2712")), "{text}");
+    assert!(text.contains("are not looked at: bootloader-2711/default-b03115\n"), "{text}");
     let image = image(&project);
     assert!(!names(&image, 1).iter().any(|name| name.contains("2712")));
     assert_eq!(read(&image, 1, "eeprom.lic"), b"terms of the package");
