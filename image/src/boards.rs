@@ -138,9 +138,16 @@ pub struct Bootloader {
 pub fn boards(path: &Path) -> Result<Report> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let subject = Subject::open(path, &file).with_context(|| path.display().to_string())?;
+    let efi =
+        subject.disk.fat(1).is_some_and(|volume| rpifw::Volume::exists(volume, crate::uefi::BOOT));
+    let what = if efi {
+        "is for UEFI, where no board has rules of its own"
+    } else {
+        "has no files for a Raspberry Pi's firmware"
+    };
     ensure!(
         crate::lint::is_for_pi(&subject),
-        "{}: is for UEFI, where no board has rules of its own: `lint` and `inspect` look at it",
+        "{}: {what}: `lint` and `inspect` look at it",
         path.display()
     );
     Ok(report(&subject))

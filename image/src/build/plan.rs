@@ -160,7 +160,14 @@ impl Looked<'_> {
 
 /// What the ROM of an SoC starts; it is known to fit.
 pub(super) fn bootloader(config: &Config, progress: Progress) -> Result<Option<Payload>> {
-    let Some(section) = &config.bootloader else { return Ok(None) };
+    let Some(section) = &config.bootloader else {
+        if config.rpi.is_none() && config.uefi.is_none() {
+            progress.note(
+                "note: no [rpi], [uefi] or [bootloader]: only a machine that is given kernel and initramfs boots it",
+            );
+        }
+        return Ok(None);
+    };
     let payload = Payload::read(section, config.disk.table).context("[bootloader]")?;
     payload.note(config.rpi.is_some()).iter().for_each(|note| progress.note(note));
     Ok(Some(payload))

@@ -109,9 +109,10 @@ pub fn plan(
         let list = added.replaced.join(", ");
         progress.note(&format!("note: of the root's own files these are replaced: {list}"));
     }
-    if config.disk.table == Table::Gpt {
+    if config.disk.table == Table::Gpt && config.uefi.is_none() {
         progress.note(
-            "warning: bootsel chooses slots by autoboot.txt, which a disk with a GPT does not have",
+            "warning: bootsel has nothing to choose slots by on this disk: no grubenv without [uefi], and no autoboot.txt \
+             on a GPT",
         );
     }
     Ok(added)
