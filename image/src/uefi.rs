@@ -158,6 +158,12 @@ fn unpacked(image: Vec<u8>) -> Result<Vec<u8>> {
     Ok(out)
 }
 
+/// Whether a kernel is one that not every GRUB starts.
+#[must_use]
+pub fn unpacks_itself(image: &[u8]) -> bool {
+    Program::of(image).is_some_and(|program| program.zboot)
+}
+
 /// Whether GRUB of this version starts kernels that unpack themselves.
 #[must_use]
 pub fn starts_zboot(version: &str) -> bool {

@@ -141,6 +141,12 @@ impl Looked<'_> {
         };
         let loader = loader.filter(|_| self.uefi);
         let efi = loader.map(|loader| loader.kernel(release, read()?)).transpose()?;
+        if efi.as_deref().is_some_and(uefi::unpacks_itself) {
+            progress.note(&format!(
+                "note: kernel {release} unpacks itself (CONFIG_EFI_ZBOOT): no update writes partition 1, and a device whose GRUB \
+                 there is older than 2.12 never starts it"
+            ));
+        }
         let (names, image, uefi) = match self.file {
             Some(file) => {
                 let [name, early] = [file.name(), file.early()].map(str::to_owned);
