@@ -11,6 +11,7 @@ mod config;
 mod disk;
 mod eeprom;
 mod revision;
+mod root;
 mod systemd;
 mod uefi;
 mod updates;
@@ -145,6 +146,8 @@ const RULES: &[Rule] = &[
     error("watchdog", On::Every, cmdline::watchdog),
     warning("reboot-watchdog", On::Every, systemd::reboot),
     error("revision", On::Every, revision::complete),
+    error("root-directories", On::Every, root::directories),
+    error("root-init", On::Every, root::init),
     error("requires-bootsel", On::Slots, updates::requires),
     warning("bootsel-program", On::Slots, updates::tool),
     warning("bootsel-keys", On::Slots, updates::keys),

@@ -15,6 +15,12 @@ pub use source::{Source, Tar};
 /// As many links as the kernel follows. (path_resolution(7))
 const LINKS: usize = 40;
 
+/// Where init mounts something in every root: without one of them a trial ends. (`init/switch_root.rs`)
+pub const MOUNT_POINTS: [&str; 6] = ["dev", "lib/firmware", "lib/modules", "proc", "run", "sys"];
+
+/// Tells what is at a path without links in it.
+pub(crate) type Look<'a> = &'a dyn Fn(&str) -> Result<Option<Kind>>;
+
 /// What is at a path of a root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -59,53 +65,95 @@ pub struct Added {
 }
 
 impl Added {
-    /// Finds the place of each of these.
+    /// Finds the place of each of these. A directory that is there stays as it is.
     ///
     /// # Errors
-    /// Where the way there is not made of directories and of links to directories, or a directory is in its place.
+    /// Where the way there is not made of directories and of links to directories, or a directory is in a file's place.
     pub fn plan(root: &Source, wanted: Vec<(String, New)>) -> Result<Self> {
         let (mut directories, mut files) = (BTreeSet::new(), Vec::new());
         let mut replaced = Vec::new();
         for (path, node) in wanted {
-            let (above, name) = path.rsplit_once('/').context("no path")?;
-            let way = walk(root, above).with_context(|| format!("cannot put /{path} in place"))?;
-            let at = below(&way.at, name);
-            match root.kind(&at)? {
-                Some(Kind::Directory) => bail!("cannot put /{path} in place: /{at} is a directory"),
-                Some(_) => replaced.push(at.clone()),
-                None => {}
-            }
-            directories.extend(way.missing);
-            files.push((at, node));
+            let place = || -> Result<()> {
+                if node == New::Directory {
+                    directories.extend(walk(&|at| root.kind(at), &path)?.missing);
+                    return Ok(());
+                }
+                let (above, name) = path.rsplit_once('/').context("no path")?;
+                let way = walk(&|at| root.kind(at), above)?;
+                let at = below(&way.at, name);
+                match root.kind(&at)? {
+                    Some(Kind::Directory) => bail!("/{at} is a directory"),
+                    Some(_) => replaced.push(at.clone()),
+                    None => {}
+                }
+                directories.extend(way.missing);
+                files.push((at, node));
+                Ok(())
+            };
+            place().with_context(|| format!("cannot put /{path} in place"))?;
         }
         let directories = directories.into_iter().map(|path| (path, New::Directory));
-        Ok(Self { nodes: directories.chain(files).collect(), replaced })
+        let nodes: Vec<_> = directories.chain(files).collect();
+        // mksquashfs reads them from a list with blanks between the words
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+@-/".contains(&byte);
+        let odd = nodes.iter().find(|(path, _)| !path.bytes().all(plain));
+        odd.map_or(Ok(()), |(path, _)| bail!("cannot put /{path} in place: odd name"))?;
+        Ok(Self { nodes, replaced })
     }
 }
 
-/// A directory of a root.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Way {
-    /// Its path without links in it.
-    at: String,
-    /// Those that are not there, itself among them.
-    missing: Vec<String>,
+/// The directories that every root has to have, for [`Added::plan`].
+#[must_use]
+pub fn mount_points() -> Vec<(String, New)> {
+    MOUNT_POINTS.map(|path| (path.to_owned(), New::Directory)).into()
 }
 
-/// The way to a directory as the device will go it: links are followed, and never lead out of the root.
-fn walk(root: &Source, path: &str) -> Result<Way> {
+/// Where a path of a root leads.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Way {
+    /// The path without links in it.
+    at: String,
+    /// Directories that are not there, itself among them.
+    missing: Vec<String>,
+    /// Whether it is no directory.
+    is_file: bool,
+}
+
+/// The way to a directory, see [`follow`].
+fn walk(look: Look<'_>, path: &str) -> Result<Way> {
+    let way = follow(look, path)?;
+    ensure!(!way.is_file, "/{} is no directory", way.at);
+    Ok(way)
+}
+
+/// What keeps init from mounting something at a place, if anything does.
+pub(crate) fn lacks(look: Look<'_>, path: &str) -> Option<String> {
+    match walk(look, path) {
+        Ok(way) => (!way.missing.is_empty()).then(|| format!("no directory /{path}")),
+        Err(why) => Some(format!("no directory /{path}: {why:#}")),
+    }
+}
+
+/// Whether a path leads to a file.
+pub(crate) fn has_file(look: Look<'_>, path: &str) -> bool {
+    follow(look, path.trim_matches('/')).is_ok_and(|way| way.is_file)
+}
+
+/// The way as the device will go it: links are followed, and never lead out of the root.
+fn follow(look: Look<'_>, path: &str) -> Result<Way> {
     let mut way = Way::default();
     let mut rest: VecDeque<_> = path.split('/').map(|name| (name.to_owned(), false)).collect();
     let mut links = 0;
     while let Some((name, linked)) = rest.pop_front() {
+        if name.is_empty() || name == "." {
+            continue;
+        }
         if name == ".." {
             way.at.truncate(way.at.rfind('/').unwrap_or(0));
             continue;
         }
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+@-".contains(&byte);
-        ensure!(name.bytes().all(plain), "/{}: odd name {name:?}", way.at);
         let at = below(&way.at, &name);
-        match root.kind(&at)? {
+        match look(&at)? {
             Some(Kind::Directory) => way.at = at,
             Some(Kind::Link(target)) => {
                 links += 1;
@@ -116,7 +164,11 @@ fn walk(root: &Source, path: &str) -> Result<Way> {
                 let names = names(&target).with_context(|| format!("/{at}"))?;
                 names.into_iter().rev().for_each(|name| rest.push_front((name, true)));
             }
-            Some(Kind::Other) => bail!("/{at} is no directory"),
+            Some(Kind::Other) => {
+                ensure!(rest.is_empty(), "/{at} is no directory");
+                way.at = at;
+                way.is_file = true;
+            }
             None if linked => bail!("a link leads to /{at}, which is not there"),
             None => {
                 way.missing.push(at.clone());
@@ -148,7 +200,7 @@ fn names(target: &Path) -> Result<Vec<String>> {
 /// Whether there is a file, or a link, at this path.
 fn has(root: &Source, path: &str) -> bool {
     let Some((above, name)) = path.rsplit_once('/') else { return false };
-    let found = walk(root, above).and_then(|way| root.kind(&below(&way.at, name)));
+    let found = walk(&|at| root.kind(at), above).and_then(|way| root.kind(&below(&way.at, name)));
     matches!(found, Ok(Some(Kind::Other | Kind::Link(_))))
 }
 

@@ -10,6 +10,7 @@ use anyhow::Result;
 use backhand::{FilesystemReader, InnerNode};
 
 use crate::root::bootsel::KEYS;
+use crate::root::{self, Kind, MOUNT_POINTS};
 
 /// Longer texts than any configuration.
 const TEXT: u64 = 1 << 20;
@@ -29,6 +30,8 @@ pub struct Root {
     pub settings: BTreeMap<String, String>,
     /// Public keys, by their names.
     pub keys: BTreeMap<String, String>,
+    /// What is at each path.
+    paths: BTreeMap<String, Kind>,
 }
 
 impl Root {
@@ -40,8 +43,14 @@ impl Root {
         let image = FilesystemReader::from_reader(BufReader::new(File::open(path)?))?;
         let mut root = Self::default();
         for node in image.files() {
-            let InnerNode::File(file) = &node.inner else { continue };
+            let kind = match &node.inner {
+                InnerNode::Dir(_) => Kind::Directory,
+                InnerNode::Symlink(link) => Kind::Link(link.link.clone()),
+                _ => Kind::Other,
+            };
             let path = node.fullpath.to_string_lossy();
+            root.paths.insert(path.trim_start_matches('/').to_owned(), kind);
+            let InnerNode::File(file) = &node.inner else { continue };
             let text = || -> Result<String> {
                 let mut bytes = Vec::new();
                 image.file(file).reader().take(TEXT).read_to_end(&mut bytes)?;
@@ -57,6 +66,19 @@ impl Root {
             }
         }
         Ok(root)
+    }
+
+    /// The directories that init mounts into and that are not there.
+    #[must_use]
+    pub fn lacks(&self) -> Vec<String> {
+        let look = |path: &str| Ok(self.paths.get(path).cloned());
+        MOUNT_POINTS.iter().filter_map(|path| root::lacks(&look, path)).collect()
+    }
+
+    /// Whether a path leads to a file, links followed.
+    #[must_use]
+    pub fn has_file(&self, path: &str) -> bool {
+        root::has_file(&|path| Ok(self.paths.get(path).cloned()), path)
     }
 }
 

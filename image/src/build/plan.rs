@@ -186,9 +186,16 @@ pub(super) fn packed(
     key: Option<&Key>,
     progress: Progress,
 ) -> Result<Option<(Root, Added)>> {
-    let Some(mut source) = config.root.as_ref().and_then(Root::of) else { return Ok(None) };
+    let Some(section) = &config.root else { return Ok(None) };
+    let Some(mut source) = Root::of(section) else {
+        finished(section, progress);
+        return Ok(None);
+    };
     source.look()?;
-    let Some(section) = &config.bootsel else { return Ok(Some((source, Added::default()))) };
+    let Some(section) = &config.bootsel else {
+        let added = Added::plan(&source, root::mount_points())?;
+        return Ok(Some((source, added)));
+    };
     let machine = |kind| if kind == Some(Kind::Arm) { Machine::Arm } else { Machine::Aarch64 };
     let kernels = kernels.iter().map(|one| root::bootsel::Runs {
         release: &one.look.release,
@@ -199,6 +206,19 @@ pub(super) fn packed(
     let added =
         root::bootsel::plan(config, section, &source, &kernels.collect::<Vec<_>>(), own, progress)?;
     Ok(Some((source, added)))
+}
+
+/// Nothing is laid into a root that is a squashfs already.
+fn finished(section: &config::Root, progress: Progress) {
+    let read = section.squashfs.as_deref().map(crate::boards::root::Root::read);
+    // one that this cannot read may be right
+    let lacks = read.and_then(Result::ok).map(|root| root.lacks()).unwrap_or_default();
+    if !lacks.is_empty() {
+        let list = lacks.join(", ");
+        progress.note(&format!(
+            "warning: root.squashfs: {list}: init mounts there, and every trial ends without"
+        ));
+    }
 }
 
 /// The codec of the root, which all kernels must read.

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use signed::Keys;
 
-use super::{Added, New, Source, has, walk};
+use super::{Added, New, Source, has, mount_points, walk};
 use crate::config::{Bootsel, Config, Network, Table};
 use crate::elf::{Facts, Machine};
 use crate::initramfs::{self, Arch};
@@ -88,7 +88,8 @@ pub fn plan(
     progress: Progress,
 ) -> Result<Added> {
     let (program, machine) = program(section, kernels)?;
-    let mut wanted = vec![(PROGRAM.to_owned(), New::File(program, true))];
+    let mut wanted = mount_points();
+    wanted.push((PROGRAM.to_owned(), New::File(program, true)));
     let name = config.revision.key.as_deref().map(public_name);
     let keys = keys(section, name.as_deref().zip(own))?;
     check_keys(root, &keys, own, progress)?;
@@ -197,7 +198,7 @@ fn check_keys(
     own: Option<&str>,
     progress: Progress,
 ) -> Result<()> {
-    let there = walk(root, KEYS).map(|way| root.names(&way.at)).unwrap_or_default();
+    let there = walk(&|at| root.kind(at), KEYS).map(|way| root.names(&way.at)).unwrap_or_default();
     let mut there: Vec<_> = there.into_iter().filter(|name| name.ends_with(".pub")).collect();
     there.retain(|name| !keys.contains_key(name));
     ensure!(

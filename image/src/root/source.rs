@@ -43,7 +43,12 @@ impl Source {
     /// Where that is none.
     pub fn look(&mut self) -> Result<()> {
         match self {
-            Self::Directory(_) => Ok(()),
+            Self::Directory(root) => {
+                let read = fs::read_dir(&*root).map(drop);
+                read.with_context(|| {
+                    format!("root.directory: cannot read directory {}", root.display())
+                })
+            }
             Self::Tar(tar) => {
                 tar.look().with_context(|| format!("cannot read {}", tar.path.display()))
             }

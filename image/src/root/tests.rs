@@ -115,9 +115,36 @@ fn ways_that_end() {
         "a link leads to /run, which is not there",
     );
     wrong(&[("etc", "-> etc2"), ("etc2", "-> etc")], "/etc: too many links");
-    wrong(&[("etc", "-> a b"), ("a b", "/")], "/: odd name \"a b\"");
+    let odd = [("etc", "-> a b"), ("a b", "/")];
+    check(&odd, "etc/pivot/a", Err("cannot put /a b/pivot in place: odd name"));
     let directory = [("etc", "/"), ("etc/pivot", "/"), ("etc/pivot/a", "/")];
     wrong(&directory, "/etc/pivot/a is a directory");
+}
+
+#[test]
+fn mount_points_are_made() {
+    let made = |entries: Entries<'_>| {
+        let directory = tempfile::tempdir().unwrap();
+        sources(directory.path(), entries).map(|source| {
+            let added = Added::plan(&source, mount_points());
+            let nodes = added.map(|added| {
+                added.nodes.into_iter().map(|(path, new)| {
+                    assert_eq!(new, New::Directory);
+                    path
+                })
+            });
+            nodes.map(Iterator::collect::<Vec<_>>).map_err(|why| format!("{why:#}"))
+        })
+    };
+    let all = ["dev", "proc", "run", "sys", "usr/lib/firmware", "usr/lib/modules"];
+    assert_eq!(made(DEBIAN), [Ok(own(&all)), Ok(own(&all))]);
+    let parents = ["dev", "lib", "lib/firmware", "lib/modules", "proc", "run", "sys"];
+    assert_eq!(made(&[("x", "/")]), [Ok(own(&parents)), Ok(own(&parents))]);
+    let there = [("dev", "/"), ("proc", "/"), ("sys", "/"), ("run", "-> tmp"), ("tmp", "/")];
+    let lib = [("lib", "/"), ("lib/modules", "/"), ("lib/firmware", "-> ../tmp")];
+    assert_eq!(made(&[&there[..], &lib].concat()), [Ok(vec![]), Ok(vec![])]);
+    let file = Err("cannot put /dev in place: /dev is no directory".to_owned());
+    assert_eq!(made(&[("dev", "file")]), [file.clone(), file]);
 }
 
 fn write(source: &Source, added: &Added) -> Vec<u8> {
@@ -188,6 +215,22 @@ fn headers_before_a_member_go_with_it() {
     let expected = [("etc/b", "3"), ("etc", ""), ("etc/a", "6")];
     let expected: Vec<_> = expected.map(|(a, b)| (a.to_owned(), b.to_owned())).into();
     assert_eq!(listed(&write(&source, &added)), expected);
+}
+
+#[test]
+fn no_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("root");
+    let look = || {
+        let directory = Some(path.clone());
+        let section = config::Root { squashfs: None, directory, tar: None, compression: None };
+        format!("{:#}", Source::of(&section).unwrap().look().unwrap_err())
+    };
+    let error = look();
+    assert!(error.starts_with("root.directory: cannot read directory /"), "{error}");
+    fs::write(&path, "").unwrap();
+    let error = look();
+    assert!(error.contains("/root: Not a directory"), "{error}");
 }
 
 #[test]

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A whole disk image with made-up kernels, device trees and firmware, to be broken in one place.
 
+mod content;
 mod write;
 
-use std::fs;
 use std::sync::OnceLock;
 
-use ::image::cache::Cache;
 use ::image::compress::{Compression, archive};
 use ::image::cpio::Archive;
-use ::image::progress::Progress;
-use ::image::squashfs::{self, Codec, Options, Writer};
-use ::image::tree::Tree;
 
 use super::common::efi;
+use content::modules_and;
+pub(crate) use content::{BASE, UPDATES, bare_root, modules, root};
 
 const MIB: u64 = 1 << 20;
 /// MiB where each partition begins, and its length.
@@ -132,49 +130,11 @@ pub(crate) fn elf(alignment: u64) -> Vec<u8> {
     out
 }
 
-fn squashed(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let directory = tempfile::tempdir().unwrap();
-    for (name, bytes) in files {
-        let path = directory.path().join("tree").join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-    let mut tree = Tree::default();
-    tree.add(&directory.path().join("tree")).unwrap();
-    let options = Options { codec: Codec::Zstd, level: 3, writer: Writer::Backhand };
-    let out = directory.path().join("out");
-    squashfs::write(&tree, options, &out, &Cache::none(), Progress::Silent).unwrap();
-    fs::read(out).unwrap()
-}
-
-/// A modules image: what is built in, and what squashfs.ko calls.
-pub(crate) fn modules(release: &str, builtin: &[&str], calls: &str) -> Vec<u8> {
-    let line = |name: &&str| format!("kernel/drivers/{name}.ko\n");
-    let builtin: String = builtin.iter().map(line).collect();
-    let calls = format!("\x7fELF\0{calls}\0");
-    squashed(&[
-        (&format!("{release}/modules.builtin"), builtin.as_bytes()),
-        (&format!("{release}/kernel/fs/squashfs/squashfs.ko"), calls.as_bytes()),
-    ])
-}
-
-/// What a root needs for updates.
-pub(crate) const UPDATES: [(&str, &str); 2] = [
-    ("usr/sbin/bootsel", "x"),
-    ("etc/pivot/keys/a.pub", include_str!("../../../bootsel/signed/src/tests/a.pub")),
-];
-
-/// A root image.
-pub(crate) fn root(files: &[(&str, &str)]) -> Vec<u8> {
-    let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
-    squashed(&files)
-}
-
 fn revision() -> Files {
     static FILES: OnceLock<Files> = OnceLock::new();
     let make = || {
         let calls = "zlib_inflate\0xz_dec_run\0zstd_init_dstream";
-        let builtin = ["vcio", "bcm2835-sdhost", "bcm2835", "sdhci-iproc", "sdhci-brcmstb"];
+        let builtin = ["vcio", "bcm2835", "sdhci-iproc", "sdhci-brcmstb", "nvme"];
         let mut files: Files = RELEASES
             .iter()
             .map(|(_, release, _)| {
@@ -201,6 +161,12 @@ fn initrd(programs: &[(&str, Vec<u8>)]) -> Vec<u8> {
     archive(Compression::Zstd, &cpio.to_bytes()).unwrap()
 }
 
+fn early_modules(release: &str, list: &str) -> Vec<u8> {
+    let mut cpio = Archive::default();
+    cpio.file(&format!("lib/modules/{release}/early"), 0o644, list.into());
+    archive(Compression::Zstd, &cpio.to_bytes()).unwrap()
+}
+
 impl Image {
     /// For the Raspberry Pi, and right.
     pub(crate) fn new() -> Self {
@@ -209,9 +175,7 @@ impl Image {
         let mut listed = "# kernels\n".to_owned();
         for (kernel, release, early) in RELEASES {
             set(&mut slot, kernel, format!("Linux version {release} (x@y)\0 tryboot\0").as_bytes());
-            let mut cpio = Archive::default();
-            cpio.file(&format!("lib/modules/{release}/early"), 0o644, Vec::new());
-            set(&mut slot, early, &archive(Compression::Zstd, &cpio.to_bytes()).unwrap());
+            set(&mut slot, early, &early_modules(release, ""));
             listed += &format!("{release} {kernel} initrd {early}\n");
         }
         let texts = [("kernels.txt", listed.as_str()), ("config.txt", CONFIG), ("wide.txt", WIDE)];
@@ -276,6 +240,18 @@ impl Image {
     /// Sets a file of both slots.
     pub(crate) fn both(&mut self, name: &str, bytes: &[u8]) {
         self.slots.iter_mut().for_each(|slot| set(slot, name, bytes));
+    }
+
+    /// What a release has built in, and a driver that is a module.
+    pub(crate) fn drivers(&mut self, release: &str, builtin: &[&str], module: &str) {
+        let calls = "zlib_inflate\0xz_dec_run\0zstd_init_dstream";
+        let image = modules_and(release, builtin, calls, module);
+        self.revision_file(&format!("modules_{release}.squashfs"), image);
+    }
+
+    /// The modules that a release loads early.
+    pub(crate) fn set_early(&mut self, name: &str, release: &str, list: &str) {
+        self.both(name, &early_modules(release, list));
     }
 
     pub(crate) fn append(&mut self, name: &str, text: &str) {

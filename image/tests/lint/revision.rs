@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Kernels, initramfs and revision, and what boards make of them.
 
-use super::image::{Image, RELEASES, TREES, UPDATES, elf, modules, root};
+use super::image::{BASE, Image, RELEASES, TREES, UPDATES, bare_root, elf, modules, root};
 use super::{check, check_clean};
 
 #[test]
@@ -36,6 +36,43 @@ fn systemd() {
     let shipped = include_str!("../../units/50-pivot.conf");
     check_clean(image(&[bin, ("usr/lib/systemd/system.conf.d/50-pivot.conf", shipped)]));
 }
+
+#[test]
+fn what_init_needs() {
+    let at = "revision r1, root.squashfs";
+    let image = |files: &[(&str, &str)]| {
+        let root = bare_root(&[files, &UPDATES].concat());
+        move |i: &mut Image| i.revision_file("root.squashfs", root)
+    };
+    let rule = ["root-directories"];
+    check(image(&BASE[1..]), &rule, at, "no directory /dev: init mounts there");
+    let usr = [("usr/lib/modules/", ""), ("lib", "-> usr/lib"), ("sbin/init", "-> ../bin/sh")];
+    let merged = [&BASE[..4], &BASE[6..], &usr].concat();
+    check(image(&merged), &rule, at, "no directory /lib/firmware: init");
+    check_clean(image(&[&merged[..], &[("usr/lib/firmware/", "")]].concat()));
+    let nowhere = [&merged[..], &[("usr/lib/firmware", "-> /data/firmware")]].concat();
+    let what = "no directory /lib/firmware: a link leads to /data, which is not there: init";
+    check(image(&nowhere), &rule, at, what);
+
+    let rule = ["root-init"];
+    check(image(&BASE[..6]), &rule, at, "no init in it: none of /sbin/init /etc/init /bin/init");
+    let dangling = [&BASE[..6], &[("sbin/init", "-> /lib/systemd/systemd")]].concat();
+    check(image(&dangling), &rule, at, "no init in it");
+    check_clean(image(&[&dangling[..], &[("lib/systemd/systemd", "x")], &[LATE]].concat()));
+    let asks = |words: &'static str| {
+        let change = image(&BASE);
+        move |i: &mut Image| {
+            change(i);
+            i.cmdline = i.cmdline.replace("quiet", words);
+        }
+    };
+    check_clean(asks("pivot.init=/./bin//sh"));
+    let what = "pivot.init=/no: no such program in it";
+    check(asks("pivot.init=/no init=/bin/sh"), &["root-init", "cmdline-init"], at, what);
+}
+
+/// systemd's default at a reboot is another rule's.
+const LATE: (&str, &str) = ("etc/systemd/system.conf", "RebootWatchdogSec=15\n");
 
 #[test]
 fn updates() {

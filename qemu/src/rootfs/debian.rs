@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 
+use ::image::root::{Added, Source, mount_points};
+use ::image::squashfs::{self, Codec, Options, Writer};
+use ::image::{config, mksquashfs};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
@@ -34,10 +37,9 @@ impl Release {
 /// Beside the essential packages.
 const INCLUDE: &str = "systemd,systemd-sysv,udev,kmod";
 
-/// What a demonstration needs: root without a password, and the directories that the images are shown in.
+/// What a demonstration needs: root without a password. The directories that init mounts into are the builder's to make.
 const HOOK: &str = "chroot \"$1\" passwd --delete root && echo pivot > \"$1/etc/hostname\" && \
-                    mkdir -p \"$1/lib/modules\" \"$1/lib/firmware\" && rm -f \"$1/etc/machine-id\" && \
-                    touch \"$1/etc/machine-id\" && : > \"$1/etc/fstab\"";
+                    rm -f \"$1/etc/machine-id\" && touch \"$1/etc/machine-id\" && : > \"$1/etc/fstab\"";
 
 /// Nobody reads it there.
 const EXCLUDE: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
@@ -45,17 +47,18 @@ const EXCLUDE: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/
 /// One at a time: the first to be done would take the emulator away from the other.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// The image, made once for each recipe.
+/// The image as the builder packs it, made once for each recipe.
 pub(super) fn squashfs(release: Release) -> Result<PathBuf> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     once(release, "squashfs", |to| {
-        let mut read = tool::command("gzip");
-        let mut read = read.arg("-dc").arg(archive(release)?).stdout(Stdio::piped()).spawn()?;
-        let mut pack = tool::command("mksquashfs");
-        pack.arg("-").arg(to).args(["-tar", "-noappend", "-no-progress", "-comp", "zstd"]);
-        tool::run(pack.stdin(read.stdout.take().context("no pipe")?))?;
-        ensure!(read.wait()?.success(), "gzip cannot read Debian's archive");
-        Ok(())
+        let tar = Some(archive(release)?);
+        let section = config::Root { squashfs: None, directory: None, tar, compression: None };
+        let mut source = Source::of(&section).context("no archive")?;
+        source.look()?;
+        let added = Added::plan(&source, mount_points())?;
+        let writer = Writer::Mksquashfs;
+        let options = Options { codec: Codec::Zstd, level: squashfs::ZSTD_LEVEL, writer };
+        mksquashfs::root(&source, &added, options, to).map(|_| ())
     })
 }
 
