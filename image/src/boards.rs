@@ -198,7 +198,7 @@ fn taken(subject: &Subject<'_>, board: &Board, boot: Boot) -> Taken {
     let driver = |names: &[&'static str]| match &*modules {
         Ok(modules) => {
             let (name, driver) = modules.driver(names, &early);
-            (name, Some(driver))
+            (name, Some(driver).filter(|how| *how != Driver::None || modules.knows_builtin()))
         }
         Err(_) => (names.first().copied().unwrap_or_default(), None),
     };

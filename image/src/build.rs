@@ -8,6 +8,7 @@
 mod boot;
 mod disk;
 mod firmware;
+mod medium;
 mod plan;
 mod slot;
 

@@ -135,6 +135,7 @@ const RULES: &[Rule] = &[
     warning("grub-script-other", On::Uefi, uefi::own_script),
     error("grubenv", On::Uefi, uefi::environment),
     error("grub-slot", On::Uefi, uefi::slots),
+    error("disk-driver", On::Uefi, uefi::disk),
     error("config-length", On::Pi, config::length),
     error("config-form", On::Pi, config::form),
     error("config-filter", On::Pi, config::filter),
@@ -162,6 +163,7 @@ const RULES: &[Rule] = &[
     error("init-alignment", On::Every, revision::alignment),
     error("board-stops", On::Pi, boards::stops),
     warning("board-unserved", On::Pi, boards::unserved),
+    error("medium-driver", On::Pi, boards::medium),
     warning("emulation-only", On::Pi, boards::emulation_only),
 ];
 

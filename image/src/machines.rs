@@ -51,6 +51,38 @@ const fn optional(names: &'static [&'static str]) -> Driver {
 pub const ALWAYS: &[Driver] =
     &[required(&["loop"]), required(&["squashfs"]), required(&["ext4"]), required(&["overlay"])];
 
+/// Disks and cards, by the drivers without which nothing of them is seen, as far as one word does not tell.
+const DISKS: [&str; 8] = [
+    "virtio_blk",
+    "virtio_scsi",
+    "nvme",
+    "ahci",
+    "ahci_platform",
+    "usb_storage",
+    "uas",
+    // kernel: drivers/mmc/host/mtk-sd.c
+    "mtk_sd",
+];
+/// What sounds like a card's host and is none: parts of the core, and hosts of a Raspberry Pi alone.
+const NO_HOSTS: [&str; 7] = [
+    "mmc_core",
+    "mmc_block",
+    "pwrseq_emmc",
+    "sdhci_pltfm",
+    "bcm2835_mmc",
+    "sdhci_iproc",
+    "sdhci_brcmstb",
+];
+
+/// Whether a module drives disks or the host of a card. There are more hosts than can be listed: dw_mmc_rockchip,
+/// sdhci_of_arasan, renesas_sdhi_core, ufshcd_pci.
+#[must_use]
+pub fn is_disk(module: &str) -> bool {
+    let host = module.contains("mmc")
+        || ["sdhci_", "renesas_sdhi", "ufshcd_"].iter().any(|start| module.starts_with(start));
+    DISKS.contains(&module) || host && !NO_HOSTS.contains(&module)
+}
+
 impl Machine {
     /// Watchdogs: they are loaded, and the first one armed, before anything else.
     #[must_use]
@@ -131,6 +163,30 @@ impl Machine {
                     ]
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disks() {
+        for module in
+            ["nvme", "usb_storage", "sdhci_pci", "dw_mmc_rockchip", "meson_gx_mmc", "ufshcd_pci"]
+        {
+            assert!(is_disk(module), "{module}");
+        }
+        // what all kernels have, file systems, and the hosts that only a Raspberry Pi has
+        for module in ["mmc_block", "sdhci", "sd_mod", "squashfs", "ufs", "loop", "i6300esb"] {
+            assert!(!is_disk(module), "{module}");
+        }
+        let pi = Machine::Raspi.storage().iter().flat_map(|driver| driver.names);
+        pi.for_each(|name| assert!(!is_disk(name), "{name}"));
+        for machine in [Machine::Virt, Machine::Uefi] {
+            let mut names = machine.storage().iter().flat_map(|driver| driver.names);
+            assert!(names.any(|name| is_disk(name)), "{machine}");
         }
     }
 }

@@ -12,7 +12,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{Project, built, output, program, refusal, said};
+use common::{CONFIG, Project, RELEASE, built, output, pivot_image, program, refusal, said};
 
 /// Directories as unsquashfs lists them: mode, owner, time, path.
 fn directories(root: &Path) -> Vec<String> {
@@ -94,4 +94,31 @@ fn root_that_is_no_directory() {
         assert!(text.contains(&expected), "{text}");
         assert!(!project.path("out").exists(), "refused before any work");
     }
+}
+
+#[test]
+fn nothing_that_boots_it() {
+    let project = Project::new();
+    if !built(&project) {
+        return;
+    }
+    let note = "note: no [rpi], [uefi] or [bootloader]: only a machine that is given kernel and";
+    let warning = format!("warning: kernel {RELEASE} has no driver of a disk built in");
+    let text = said(&project);
+    assert!(text.contains(note) && !text.contains(&warning), "{text}");
+    project.configure("machines = [\"virt\"]", "");
+    let text = said(&project);
+    assert!(text.contains(&warning), "{text}");
+    output(pivot_image().arg("keys").arg("-o").arg(project.path("keys")));
+    let signed = CONFIG.replace("version = 1", "version = 1\nkey = \"keys/pivot.key\"");
+    let section = "[bootsel]\nprogram = \"init\"\nunits = false\n";
+    project.write("demo.toml", format!("{signed}{section}").as_bytes());
+    let text = said(&project);
+    assert!(text.contains("warning: bootsel has nothing to choose slots by"), "{text}");
+    // a driver that is built in is there
+    project.configure("machines = [\"virt\"]", "");
+    let builtin = "kernel/drivers/nvme/host/nvme.ko\n".as_bytes();
+    project.write(&format!("linux/lib/modules/{RELEASE}/modules.builtin"), builtin);
+    let text = said(&project);
+    assert!(!text.contains(&warning), "{text}");
 }

@@ -17,6 +17,7 @@ use crate::ext4;
 use crate::inspect::archive::{self, Initramfs};
 use crate::inspect::disk::list;
 use crate::kernel::image::{self, Kind};
+use crate::machines::is_disk;
 use crate::squashfs::{self, Codec};
 
 /// Where the revisions are on the data partition.
@@ -164,6 +165,18 @@ impl Modules {
         ];
         let first = found.into_iter().find_map(|(name, how)| Some((name?, how)));
         first.unwrap_or((names.first().copied().unwrap_or_default(), Driver::None))
+    }
+
+    /// Whether it says what is built in: one that does not may have any driver.
+    #[must_use]
+    pub fn knows_builtin(&self) -> bool {
+        !self.builtin.is_empty()
+    }
+
+    /// Whether a disk can be seen before the data partition is.
+    #[must_use]
+    pub fn sees_disk(&self, early: &BTreeSet<String>) -> bool {
+        self.builtin.iter().chain(early).any(|name| is_disk(name))
     }
 }
 

@@ -28,8 +28,14 @@ impl fmt::Display for Report {
             writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
         self.list(f, "command line", |taken| vec![taken.cmdline.clone()])?;
+        // the card's driver comes first in what the kernel lacks
+        let late = |taken: &Taken| usize::from(taken.medium == Some(Driver::Late));
+        self.list(f, "does not boot", |taken| {
+            taken.kernel_lacks.iter().take(late(taken)).cloned().collect()
+        })?;
         self.list(f, "emulation only", |taken| {
-            [taken.firmware_lacks.clone(), taken.kernel_lacks.clone()].concat()
+            let kernel = taken.kernel_lacks.iter().skip(late(taken));
+            taken.firmware_lacks.iter().chain(kernel).cloned().collect()
         })?;
         self.list(f, "note", |taken| taken.notes.clone())?;
         for Bootloader { shipped, boards } in &self.eeprom {

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 
+use super::medium;
 use crate::cache::Cache;
 use crate::compress;
 use crate::config::{self, Config, KernelFile};
@@ -133,6 +134,7 @@ impl Looked<'_> {
             ));
         }
         let lines = kernel.early(&self.section.machines, &self.section.early)?;
+        medium::warn(config, &kernel, self.uefi, &lines, progress);
         let archive = early::archive(&kernel.modules.join(release), release, &lines)?;
         let early = compress::archive(config.initramfs.compression, &archive.to_bytes())?;
         let read = || {

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Fault;
+use crate::boards::evidence::Driver;
 use crate::boards::subject::Subject;
-use crate::boards::{self, Entry, Outcome};
+use crate::boards::{self, Entry, Outcome, Report};
 
 /// Key of a manifest: the boards that the image is for, with commas between them.
 const CLAIMED: &str = "boards";
@@ -52,12 +53,48 @@ pub(super) fn unserved(subject: &Subject<'_>) -> Vec<Fault> {
     faults(reasons)
 }
 
+/// Boards that wait for their card until the deadline: its driver was left out of the initramfs, or is in no kernel of
+/// the image.
+pub(super) fn medium(subject: &Subject<'_>) -> Vec<Fault> {
+    let report = boards::report(subject);
+    let nowhere = is_nowhere(&report);
+    let mut reasons = Reasons::new();
+    for entry in &report.boards {
+        for taken in starts(entry).into_iter().filter_map(Outcome::taken) {
+            let (driver, release) = (taken.medium_driver, taken.release.as_deref().unwrap_or("?"));
+            let what = match taken.medium {
+                Some(Driver::Late) => format!(
+                    "{driver}, the driver of the SD card, is not in the initramfs of {release}: machines = [\"raspi\"] in its \
+                     [[kernel]] puts it there"
+                ),
+                Some(Driver::None) if nowhere => {
+                    format!("the kernel {release} has no {driver}, the driver of the SD card")
+                }
+                _ => continue,
+            };
+            reasons.entry(what).or_default().insert(entry.board);
+        }
+    }
+    faults(reasons)
+}
+
+/// Whether no board reaches its card, as far as that can be seen.
+fn is_nowhere(report: &Report) -> bool {
+    let mut taken = report.boards.iter().flat_map(starts).filter_map(Outcome::taken);
+    taken.all(|taken| matches!(taken.medium, Some(Driver::None | Driver::Late)))
+}
+
 /// What works in an emulator alone, by the reason.
 pub(super) fn emulation_only(subject: &Subject<'_>) -> Vec<Fault> {
+    let report = boards::report(subject);
+    let nowhere = is_nowhere(&report);
     let mut reasons = Reasons::new();
-    for entry in boards::report(subject).boards {
+    for entry in report.boards {
         for taken in starts(&entry).into_iter().filter_map(Outcome::taken) {
-            for reason in &taken.kernel_lacks {
+            // the card's driver comes first in it
+            let known =
+                taken.medium == Some(Driver::Late) || taken.medium == Some(Driver::None) && nowhere;
+            for reason in taken.kernel_lacks.iter().skip(known.into()) {
                 let reason = format!("emulation only: {reason}");
                 reasons.entry(reason).or_default().insert(entry.board);
             }

@@ -135,6 +135,36 @@ fn words(subject: &Subject<'_>, number: u32, fragment: &Fragment) -> Option<Stri
     Some(format!("pivot_cmdline is not what {} says, from {lost} on", slot::CMDLINE))
 }
 
+/// A kernel that sees no disk waits for it until the deadline.
+pub(super) fn disk(subject: &Subject<'_>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for number in SLOTS {
+        let text = subject.text(number, grubenv::SCRIPT).unwrap_or_default();
+        let Ok(fragment) = Fragment::parse(&text) else { continue };
+        let name = fragment.kernel.trim_start_matches('/');
+        let parts: Vec<_> =
+            fragment.initrds.iter().map(|part| part.trim_start_matches('/').to_owned()).collect();
+        // beside a Raspberry Pi's kernel it is not listed itself
+        let mut listed = subject.listed(number).into_iter();
+        let Some(release) = listed.find(|line| line.initramfs == parts).map(|line| line.release)
+        else {
+            continue;
+        };
+        let id = subject.word(number, "pivot.revision").unwrap_or_default();
+        let modules = subject.modules(&id, &release);
+        let Ok(modules) = modules.as_ref() else { continue };
+        let early = subject.early(number, &parts, &release);
+        if modules.knows_builtin() && !modules.sees_disk(&early) {
+            let what = format!(
+                "no driver of a disk is built into {release} or in its initramfs: machines = [\"uefi\"] in its [[kernel]] \
+                 puts them there"
+            );
+            faults.push((file(number, name), what));
+        }
+    }
+    faults
+}
+
 fn kernel(subject: &Subject<'_>, number: u32, fragment: &Fragment) -> Option<Fault> {
     let name = fragment.kernel.trim_start_matches('/');
     let bytes = read(subject, number, name)?;

@@ -223,6 +223,38 @@ fn boards() {
 }
 
 #[test]
+fn drivers_of_the_card() {
+    let (name, release, early) = (RELEASES[4].0, RELEASES[4].1, RELEASES[4].2);
+    let late = |i: &mut Image| i.drivers(release, &["vcio"], "sdhci-brcmstb");
+    let boards = "cm5 cm5l pi5 pi5-d0 pi500 pi500+";
+    let what = "sdhci_brcmstb, the driver of the SD card, is not in the initramfs of 6.12-16k: machines = ";
+    check(late, &["medium-driver"], boards, what);
+    check_clean(|i| {
+        late(i);
+        i.set_early(early, release, "kernel/drivers/sdhci-brcmstb.ko\n");
+    });
+    // a kernel that passes no flag on is for emulation as before
+    let rules = ["medium-driver", "emulation-only"];
+    check(
+        |i| {
+            i.drivers(release, &["x"], "sdhci-brcmstb");
+            i.both(name, format!("Linux version {release} (x)").as_bytes());
+        },
+        &rules,
+        boards,
+        what,
+    );
+    // one that is for other boards is for emulation on this one, and an error where no board has any
+    let none = |i: &mut Image| i.drivers(release, &["vcio"], "nothing");
+    check(none, &["emulation-only"], boards, "the kernel has no sdhci_brcmstb");
+    let nowhere = |i: &mut Image| RELEASES.iter().for_each(|r| i.drivers(r.1, &["vcio"], "x"));
+    let what = "the kernel 6.12-16k has no sdhci_brcmstb, the driver of the SD card";
+    check(nowhere, &["medium-driver"], boards, what);
+    // nothing is known of what is built in
+    check_clean(|i| i.drivers(release, &[], "nothing"));
+}
+
+#[test]
 fn bootloaders() {
     let at = "revision r1, manifest";
     let soc = |soc: &str| {

@@ -123,4 +123,34 @@ fn boards_are_no_matter() {
     Image::uefi().write(&path);
     let (text, code) = refusal(pivot_image().arg("boards").arg(&path));
     assert!(code == 1 && text.contains("x.img: is for UEFI"), "{text}");
+    // a system partition is none of UEFI's without a program for it
+    let mut bare = Image::uefi();
+    bare.bootsel.clear();
+    bare.write(&path);
+    let (text, _) = refusal(pivot_image().arg("boards").arg(&path));
+    assert!(text.contains("has no files for a Raspberry Pi's firmware"), "{text}");
+}
+
+#[test]
+fn drivers_of_disks() {
+    let release = "6.12-v8";
+    let at = "partition 2, vmlinuz";
+    let rule = ["disk-driver"];
+    // hosts of a Raspberry Pi, and what all hosts have
+    let pi = ["sdhci-iproc", "bcm2835-mmc", "mmc_core", "mmc_block"];
+    let late = |i: &mut Image| i.drivers(release, &pi, "nvme");
+    let what = "no driver of a disk is built into 6.12-v8 or in its initramfs: machines = ";
+    check(late, &rule, at, what);
+    for module in ["nvme", "virtio_blk", "dw_mmc-rockchip", "sdhci-pci", "usb-storage"] {
+        let mut early = Image::uefi();
+        late(&mut early);
+        early.set_early("early8.img", release, &format!("kernel/drivers/{module}.ko\n"));
+        assert_eq!(lint(&early), [], "{module}");
+        let mut builtin = Image::uefi();
+        builtin.drivers(release, &[module], "nothing");
+        assert_eq!(lint(&builtin), [], "{module}");
+    }
+    let mut unknown = Image::uefi();
+    unknown.drivers(release, &[], "nothing");
+    assert_eq!(lint(&unknown), []);
 }

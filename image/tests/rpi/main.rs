@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 
 use common::pi::{self, CONFIG, KERNELS};
 use common::{
-    Project, assert_equal, built, last_partition, output, partition, pivot_image, program, read,
+    Project, assert_equal, built, last_partition, module, output, partition, pivot_image, program,
+    read, said,
 };
 
 /// Where the slots begin.
@@ -197,16 +198,33 @@ fn boards_are_told() {
 }
 
 #[test]
+fn without_machines_no_card_is_seen() {
+    let project = pi::project();
+    project.write("demo.toml", CONFIG.replacen("machines = [\"raspi\"]", "", 1).as_bytes());
+    let modules = "v6/lib/modules/6.12.0-v6";
+    project.write(&format!("{modules}/modules.builtin"), b"kernel/drivers/mmc/core/mmc_block.ko\n");
+    project.write(&format!("{modules}/kernel/drivers/bcm2835.ko"), &module(&[]));
+    if program("depmod", "kmod").is_none() {
+        return;
+    }
+    let said = said(&project);
+    let warning = "has no driver of the SD card of any Raspberry Pi built in or in the initramfs";
+    assert_eq!(said.matches(warning).count(), 1, "{said}");
+    assert!(said.contains("warning: kernel 6.12.0-v6 has no driver of"), "{said}");
+    assert!(!said.contains("only a machine that is given kernel and initramfs"), "{said}");
+    let findings = image::lint::lint(&image(&project)).unwrap().findings;
+    let late = findings.iter().find(|finding| finding.rule == "medium-driver").unwrap();
+    assert!(late.place.contains("pi0") && !late.place.contains("pi4"), "{late:?}");
+}
+
+#[test]
 fn without_firmware_it_is_for_emulation() {
     let project = pi::project();
     project.write("demo.toml", CONFIG.replace("firmware = \"pi-firmware\"", "").as_bytes());
     if !built(&project) {
         return;
     }
-    let mut build = std::process::Command::new(env!("CARGO_BIN_EXE_pivot-image"));
-    build.args(["--no-cache", "build"]).arg(project.path("demo.toml"));
-    let said = build.arg("-o").arg(project.path("out")).output().unwrap();
-    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    let said = said(&project);
     assert!(said.contains("it is for emulation only"), "{said}");
     let text = output(pivot_image().arg("inspect").arg(image(&project)));
     let lacks = "config.txt is there; a Raspberry Pi up to the 4 lacks \

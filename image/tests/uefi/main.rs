@@ -19,7 +19,7 @@ use std::path::Path;
 use common::pi::gzip;
 use common::{
     Project, RELEASE, assert_equal, built, deb, efi, module, output, partition, pivot_image,
-    program, read, refusal,
+    program, read, refusal, said,
 };
 
 /// Where GRUB is in Debian's packages.
@@ -216,6 +216,41 @@ fn refused(change: impl FnOnce(&Project), why: &str) {
     let (text, code) = refusal(&mut project.build("out"));
     assert!(code == 1 && text.contains(why), "{text}");
     assert!(!project.path("out").exists(), "refused before any work");
+}
+
+#[test]
+fn notes() {
+    let project = project();
+    if !built(&project) {
+        return;
+    }
+    let text = fs::read_to_string(project.path("demo.toml")).unwrap();
+    output(pivot_image().arg("keys").arg("-o").arg(project.path("keys")));
+    let signed = text.replace("version = 1", "version = 1\nkey = \"keys/pivot.key\"");
+    let section = "[bootsel]\nprogram = \"init\"\nunits = false\n";
+    project.write("demo.toml", format!("{signed}{section}").as_bytes());
+    let quiet = said(&project);
+    assert!(quiet.contains("bootsel: the AArch64 program"), "{quiet}");
+    for text in [
+        "nothing to choose slots by",
+        "unpacks itself",
+        "no driver of",
+        "only a machine that is given kernel",
+    ] {
+        assert!(!quiet.contains(text), "{text}: {quiet}");
+    }
+    let mut zboot = kernel();
+    zboot[4..8].copy_from_slice(b"zimg");
+    zboot[0x38..0x3c].fill(0);
+    project.write(&format!("linux/boot/vmlinuz-{RELEASE}"), &zboot);
+    project.write("grub.deb", &deb("arm64", &[(SIGNED, &grub("2.12"))], &[]));
+    project.write("demo.toml", text.replace("machines = [\"uefi\"]", "").as_bytes());
+    let said = said(&project);
+    assert!(said.contains(&format!("note: kernel {RELEASE} unpacks itself")), "{said}");
+    let warning = format!("warning: kernel {RELEASE} has no driver of a disk built in");
+    assert!(said.contains(&warning) && said.contains("machines = [\"uefi\"]"), "{said}");
+    let found = findings(&project.path("out/demo.img"));
+    assert!(matches!(&found[..], [a, b] if [a, b].iter().all(|f| f.ends_with("[disk-driver]"))));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! One image for the Raspberry Pi and for UEFI.
 
 use super::common::pi::{self, CONFIG};
-use super::common::{deb, efi, output, pivot_image, program};
+use super::common::{deb, efi, module, output, pivot_image, program};
 use super::{SIGNED, built, findings, grub, read, text};
 
 /// The 64-bit kernel of the Raspberry Pi's set with an EFI stub.
@@ -19,7 +19,17 @@ fn both_find_their_files() {
     project.write("v8/boot/vmlinuz-6.12.0-v8", &kernel());
     project.write("grub.deb", &deb("arm64", &[(SIGNED, &grub("2.12"))], &[]));
     let section = "[uefi]\ngrub = \"grub.deb\"\ncmdline = \"console=ttyAMA0\"\n[initramfs]";
-    project.write("demo.toml", CONFIG.replace("[initramfs]", section).as_bytes());
+    let config = CONFIG.replace("[initramfs]", section);
+    project.write("demo.toml", config.as_bytes());
+    if !built(&project) {
+        return;
+    }
+    // drivers for a Raspberry Pi are none for other machines
+    let found = findings(&project.path("out/pi.img"));
+    assert!(found.iter().all(|line| line.ends_with("[disk-driver]")) && !found.is_empty());
+    project.write("v8/lib/modules/6.12.0-v8/kernel/drivers/nvme.ko", &module(&[]));
+    let more = "directory = \"v8\"\nearly = [\"nvme\"]";
+    project.write("demo.toml", config.replace("directory = \"v8\"", more).as_bytes());
     if !built(&project) {
         return;
     }
