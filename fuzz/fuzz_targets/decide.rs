@@ -58,6 +58,8 @@ fn check(facts: &Facts<'_>, command: Command, plan: &[Act]) {
             Act::SetFlag => {
                 let target = status.default.expect("a trial without a default").other();
                 assert!(facts.slot(target).verified.is_ok() && status.booted == status.default);
+                let asked = command != Command::Try { force: false };
+                assert!(asked || facts.slot(target).starts.is_ok(), "{target} would not start");
             }
             _ => {}
         }
@@ -85,7 +87,7 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     let booted = slot();
     let (tryboot, flag) = (known(), known());
     let mut told = || known().unwrap_or(true).then_some(()).ok_or_else(|| "broken".to_owned());
-    let slots = [(); 2].map(|()| SlotFacts { revision: Some("1".into()), verified: told() });
+    let verified = [(); 2].map(|()| told());
     let firmware = told();
     let way = told().map_or_else(Way::Unknown, |()| Way::Mailbox);
     // what is not said is a Raspberry Pi's disk
@@ -97,6 +99,10 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         Some('x') => Some(Selector::Broken("torn".into())),
         _ => None,
     };
+    let slots = verified.map(|verified| {
+        let starts = if letters.next() == Some('x') { Err("has no kernel".into()) } else { Ok(()) };
+        SlotFacts { revision: Some("1".into()), verified, starts }
+    });
     let log: Vec<_> = lines.map(record).collect();
     let facts = Facts {
         loader,
