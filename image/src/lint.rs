@@ -135,7 +135,7 @@ const RULES: &[Rule] = &[
     warning("grub-script-other", On::Uefi, uefi::own_script),
     error("grubenv", On::Uefi, uefi::environment),
     error("grub-slot", On::Uefi, uefi::slots),
-    error("disk-driver", On::Uefi, uefi::disk),
+    warning("disk-driver", On::Uefi, uefi::disk),
     error("config-length", On::Pi, config::length),
     error("config-form", On::Pi, config::form),
     error("config-filter", On::Pi, config::filter),

@@ -52,12 +52,15 @@ pub const ALWAYS: &[Driver] =
     &[required(&["loop"]), required(&["squashfs"]), required(&["ext4"]), required(&["overlay"])];
 
 /// Disks and cards, by the drivers without which nothing of them is seen, as far as one word does not tell.
-const DISKS: [&str; 8] = [
+const DISKS: [&str; 11] = [
     "virtio_blk",
     "virtio_scsi",
     "nvme",
-    "ahci",
-    "ahci_platform",
+    "nvme_apple",
+    "xen_blkfront",
+    "hv_storvsc",
+    "megaraid_sas",
+    "mpt3sas",
     "usb_storage",
     "uas",
     // kernel: drivers/mmc/host/mtk-sd.c
@@ -78,8 +81,10 @@ const NO_HOSTS: [&str; 7] = [
 /// sdhci_of_arasan, renesas_sdhi_core, ufshcd_pci.
 #[must_use]
 pub fn is_disk(module: &str) -> bool {
-    let host = module.contains("mmc")
-        || ["sdhci_", "renesas_sdhi", "ufshcd_"].iter().any(|start| module.starts_with(start));
+    // kernel: drivers/clk/qcom/mmcc-msm8996.c is a clock
+    let card = module.contains("mmc") && !module.starts_with("mmcc");
+    let starts = ["sdhci_", "renesas_sdhi", "ufshcd_", "ufs_", "ahci", "sata_", "hisi_sas_"];
+    let host = card || starts.iter().any(|start| module.starts_with(start));
     DISKS.contains(&module) || host && !NO_HOSTS.contains(&module)
 }
 
@@ -173,13 +178,30 @@ mod tests {
 
     #[test]
     fn disks() {
-        for module in
-            ["nvme", "usb_storage", "sdhci_pci", "dw_mmc_rockchip", "meson_gx_mmc", "ufshcd_pci"]
-        {
+        for module in [
+            "nvme",
+            "usb_storage",
+            "sdhci_pci",
+            "dw_mmc_rockchip",
+            "meson_gx_mmc",
+            "ufshcd_pci",
+            "hv_storvsc",
+            "ahci_xgene",
+        ] {
             assert!(is_disk(module), "{module}");
         }
         // what all kernels have, file systems, and the hosts that only a Raspberry Pi has
-        for module in ["mmc_block", "sdhci", "sd_mod", "squashfs", "ufs", "loop", "i6300esb"] {
+        for module in [
+            "mmc_block",
+            "mmcc_msm8996",
+            "libahci",
+            "sdhci",
+            "sd_mod",
+            "squashfs",
+            "ufs",
+            "loop",
+            "i6300esb",
+        ] {
             assert!(!is_disk(module), "{module}");
         }
         let pi = Machine::Raspi.storage().iter().flat_map(|driver| driver.names);

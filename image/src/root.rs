@@ -15,7 +15,8 @@ pub use source::{Source, Tar};
 /// As many links as the kernel follows. (path_resolution(7))
 const LINKS: usize = 40;
 
-/// Where init mounts something in every root: without one of them a trial ends. (`init/switch_root.rs`)
+/// Where init mounts something in a root: without one of them a trial ends. Firmware is mounted where the revision has
+/// some. (`init/switch_root.rs`)
 pub const MOUNT_POINTS: [&str; 6] = ["dev", "lib/firmware", "lib/modules", "proc", "run", "sys"];
 
 /// Tells what is at a path without links in it.
@@ -102,10 +103,18 @@ impl Added {
     }
 }
 
-/// The directories that every root has to have, for [`Added::plan`].
+/// The directories that a root has to have, for [`Added::plan`], and why some cannot be made: a link of the root leads to
+/// what is there at run time alone, say.
 #[must_use]
-pub fn mount_points() -> Vec<(String, New)> {
-    MOUNT_POINTS.map(|path| (path.to_owned(), New::Directory)).into()
+pub fn mount_points(root: &Source) -> (Vec<(String, New)>, Vec<String>) {
+    let (mut wanted, mut impossible) = (Vec::new(), Vec::new());
+    for path in MOUNT_POINTS {
+        match walk(&|at| root.kind(at), path) {
+            Ok(_) => wanted.push((path.to_owned(), New::Directory)),
+            Err(why) => impossible.push(format!("no directory /{path}: {why:#}")),
+        }
+    }
+    (wanted, impossible)
 }
 
 /// Where a path of a root leads.

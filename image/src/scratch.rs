@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{self, Path, PathBuf};
@@ -97,17 +97,26 @@ pub fn whole<T>(out: &Path, write: impl FnOnce(&Path) -> Result<T>) -> Result<T>
     if there.as_ref().is_some_and(fs::Metadata::is_dir) {
         bail!("{}: it is a directory", cannot());
     }
-    if there.as_ref().is_some_and(|facts| !facts.is_file()) {
-        // such as /dev/stdout: there is nothing that could take its place
+    // a device, a pipe, what somebody has open as /dev/stdout, a link to what is not there yet: nothing can take its place
+    let stays = there.as_ref().is_some_and(|facts| !facts.is_file())
+        || there.is_none() && out.is_symlink()
+        || out.starts_with("/dev")
+        || out.starts_with("/proc");
+    if stays {
         let temporary = file()?;
         let made = write(temporary.path())?;
-        fs::copy(temporary.path(), out).with_context(cannot)?;
+        let copy = || io::copy(&mut File::open(temporary.path())?, &mut File::create(out)?);
+        copy().with_context(cannot)?;
         return Ok(made);
     }
     // a link stays one
     let out = if there.is_some() { out.canonicalize().with_context(cannot)? } else { out.into() };
+    clear_up(parent(&out));
     let temporary = file_in(parent(&out), 0o666).with_context(cannot)?;
     let made = write(temporary.path())?;
+    if let Some(before) = there {
+        fs::set_permissions(temporary.path(), before.permissions()).with_context(cannot)?;
+    }
     temporary.persist(&out).map_err(|error| error.error).with_context(cannot)?;
     Ok(made)
 }
@@ -121,11 +130,14 @@ pub fn whole_directory<T>(out: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> 
     // a link stays one
     let out = &if out.exists() { out.canonicalize().with_context(cannot)? } else { out.into() };
     fs::create_dir_all(parent(out)).with_context(cannot)?;
+    clear_up(parent(out));
     let temporary = directory_in(parent(out))?;
     // a directory inside of it, so that the permissions are what the umask leaves
     let new = temporary.path().join("new");
     fs::create_dir(&new).with_context(cannot)?;
     let made = fill(&new)?;
+    // a signal waits for the end of it
+    let _held = places();
     if out.exists() {
         fs::rename(out, temporary.path().join("old")).with_context(cannot)?;
     }

@@ -228,5 +228,9 @@ pub(super) fn was_good(facts: &Facts<'_>, slot: Slot) -> bool {
     let about = [ARMED, COMMIT, ROLLBACK, REPAIR, INSTALL, INSTALLED];
     let mut newest = facts.log.iter().rev().filter(|record| about.contains(&record.event));
     let last = newest.find(|record| record.slot == Some(slot)).map(|record| record.event);
-    matches!(last, None | Some(COMMIT | REPAIR))
+    match last {
+        // such as slot b of a new image: nothing but the builder vouches for it
+        None => facts.slot(slot).starts.is_ok(),
+        Some(event) => [COMMIT, REPAIR].contains(&event),
+    }
 }

@@ -279,6 +279,7 @@ fn repair(facts: &Facts<'_>, booted: Slot) -> Result<Plan, Refusal> {
     if let Some((default, _)) = selected
         && default != booted
         && facts.slot(default).verified.is_ok()
+        && facts.slot(default).starts.is_ok()
     {
         return refuse(format!(
             "slot {default} is the default and verifies: there is nothing to repair; reboot, and `bootsel rollback` \

@@ -179,6 +179,13 @@ fn refusals() {
     other_board.slots[1].starts = Err("pi4b would not boot".into());
     other_board.refuses(TRY, "slot b: pi4b would not boot; install another revision there, or try");
     assert!(other_board.with(|facts| decide(facts, force)).is_ok());
+    other_board.refuses(Command::Rollback, "was never committed");
+    assert!(
+        other_board
+            .log("commit", "before", Slot::B)
+            .with(|facts| decide(facts, Command::Rollback))
+            .is_ok()
+    );
     let mut broken = case();
     broken.slots[1].verified = Err("no cmdline.txt".into());
     broken.refuses(force, "slot b cannot be tried: no cmdline.txt; install");

@@ -49,12 +49,18 @@ const NO_REVISION: &str = "none";
 pub(crate) fn collect_layers(root: &Root, kept: &[String]) -> Result<()> {
     let (layers, revisions) = (root.pivot(LAYERS), root.pivot("revisions"));
     for name in names(&layers) {
-        if name != NO_REVISION && !kept.contains(&name) && !revisions.join(&name).is_dir() {
+        let is_gone = matches!(revisions.join(&name).try_exists(), Ok(false));
+        if name != NO_REVISION && !kept.contains(&name) && is_gone {
             remove(&layers, &name)?;
             say(&format!("removed what was written over revision {name}"));
         }
     }
     Ok(())
+}
+
+/// Whether a revision has an upper layer.
+pub(crate) fn has_layer(root: &Root, revision: &str) -> bool {
+    !matches!(root.pivot(LAYERS).join(revision).try_exists(), Ok(false))
 }
 
 /// Bytes that the upper layer of a revision takes.

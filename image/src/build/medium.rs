@@ -37,7 +37,7 @@ pub(super) fn warn(
         .any(|name| there.iter().any(|known| known == name));
     let pi = config.rpi.is_some();
     let lacks = [
-        (pi && !card, "the SD card of any Raspberry Pi", Machine::Raspi),
+        (pi && !card && !disk, "the SD card of any Raspberry Pi", Machine::Raspi),
         (uefi && !disk, "a disk", Machine::Uefi),
         (!pi && config.uefi.is_none() && !disk && !card, "a disk", Machine::Virt),
     ];

@@ -190,12 +190,14 @@ pub(super) fn packed(
 ) -> Result<Option<(Root, Added)>> {
     let Some(section) = &config.root else { return Ok(None) };
     let Some(mut source) = Root::of(section) else {
-        finished(section, progress);
+        finished(config, section, progress);
         return Ok(None);
     };
     source.look()?;
+    let (wanted, impossible) = root::mount_points(&source);
+    warn_of_root(config, impossible, progress);
     let Some(section) = &config.bootsel else {
-        let added = Added::plan(&source, root::mount_points())?;
+        let added = Added::plan(&source, wanted)?;
         return Ok(Some((source, added)));
     };
     let machine = |kind| if kind == Some(Kind::Arm) { Machine::Arm } else { Machine::Aarch64 };
@@ -211,10 +213,16 @@ pub(super) fn packed(
 }
 
 /// Nothing is laid into a root that is a squashfs already.
-fn finished(section: &config::Root, progress: Progress) {
+fn finished(config: &Config, section: &config::Root, progress: Progress) {
     let read = section.squashfs.as_deref().map(crate::boards::root::Root::read);
     // one that this cannot read may be right
     let lacks = read.and_then(Result::ok).map(|root| root.lacks()).unwrap_or_default();
+    warn_of_root(config, lacks, progress);
+}
+
+/// Without firmware nothing is mounted where it would be.
+fn warn_of_root(config: &Config, mut lacks: Vec<String>, progress: Progress) {
+    lacks.retain(|what| config.firmware.is_some() || !what.contains("/lib/firmware"));
     if !lacks.is_empty() {
         let list = lacks.join(", ");
         progress.note(&format!(

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Fault;
 use crate::boards::evidence::Driver;
-use crate::boards::subject::Subject;
-use crate::boards::{self, Entry, Outcome, Report};
+use crate::boards::subject::{SLOTS, Subject};
+use crate::boards::{self, Entry, Outcome, Report, Taken};
 
 /// Key of a manifest: the boards that the image is for, with commas between them.
 const CLAIMED: &str = "boards";
@@ -53,24 +53,21 @@ pub(super) fn unserved(subject: &Subject<'_>) -> Vec<Fault> {
     faults(reasons)
 }
 
-/// Boards that wait for their card until the deadline: its driver was left out of the initramfs, or is in no kernel of
-/// the image.
+/// Boards that wait for their card until the deadline: no board that takes their kernel has its driver in the
+/// initramfs, or no kernel of the image has it.
 pub(super) fn medium(subject: &Subject<'_>) -> Vec<Fault> {
     let report = boards::report(subject);
-    let nowhere = is_nowhere(&report);
     let mut reasons = Reasons::new();
     for entry in &report.boards {
         for taken in starts(entry).into_iter().filter_map(Outcome::taken) {
             let (driver, release) = (taken.medium_driver, taken.release.as_deref().unwrap_or("?"));
             let what = match taken.medium {
+                _ if !waits(subject, &report, taken) => continue,
                 Some(Driver::Late) => format!(
                     "{driver}, the driver of the SD card, is not in the initramfs of {release}: machines = [\"raspi\"] in its \
                      [[kernel]] puts it there"
                 ),
-                Some(Driver::None) if nowhere => {
-                    format!("the kernel {release} has no {driver}, the driver of the SD card")
-                }
-                _ => continue,
+                _ => format!("the kernel {release} has no {driver}, the driver of the SD card"),
             };
             reasons.entry(what).or_default().insert(entry.board);
         }
@@ -78,22 +75,38 @@ pub(super) fn medium(subject: &Subject<'_>) -> Vec<Fault> {
     faults(reasons)
 }
 
-/// Whether no board reaches its card, as far as that can be seen.
-fn is_nowhere(report: &Report) -> bool {
-    let mut taken = report.boards.iter().flat_map(starts).filter_map(Outcome::taken);
-    taken.all(|taken| matches!(taken.medium, Some(Driver::None | Driver::Late)))
+/// Whether a board waits for its card, as far as that can be seen, and so do all others with its kernel, or all others
+/// where that one has no such driver; and no other disk is seen.
+fn waits(subject: &Subject<'_>, report: &Report, taken: &Taken) -> bool {
+    let alike: &dyn Fn(&&Taken) -> bool = match taken.medium {
+        Some(Driver::Late) => &|other| other.release == taken.release,
+        Some(Driver::None) => &|_| true,
+        _ => return false,
+    };
+    let all = report.boards.iter().flat_map(starts).filter_map(Outcome::taken);
+    let lacks = |other: &Taken| matches!(other.medium, Some(Driver::None | Driver::Late));
+    all.filter(alike).all(lacks) && !sees_disk(subject, taken.release.as_deref().unwrap_or("?"))
+}
+
+/// Whether a kernel sees a disk that is no card of a Raspberry Pi: on USB, NVMe, or QEMU's.
+fn sees_disk(subject: &Subject<'_>, release: &str) -> bool {
+    SLOTS.into_iter().any(|number| {
+        let id = subject.word(number, "pivot.revision").unwrap_or_default();
+        let modules = subject.modules(&id, release);
+        let listed = subject.listed(number).into_iter().find(|line| line.release == release);
+        let early = listed.map(|line| subject.early(number, &line.initramfs, release));
+        modules.as_ref().as_ref().is_ok_and(|one| one.sees_disk(&early.unwrap_or_default()))
+    })
 }
 
 /// What works in an emulator alone, by the reason.
 pub(super) fn emulation_only(subject: &Subject<'_>) -> Vec<Fault> {
     let report = boards::report(subject);
-    let nowhere = is_nowhere(&report);
     let mut reasons = Reasons::new();
-    for entry in report.boards {
-        for taken in starts(&entry).into_iter().filter_map(Outcome::taken) {
+    for entry in &report.boards {
+        for taken in starts(entry).into_iter().filter_map(Outcome::taken) {
             // the card's driver comes first in it
-            let known =
-                taken.medium == Some(Driver::Late) || taken.medium == Some(Driver::None) && nowhere;
+            let known = waits(subject, &report, taken);
             for reason in taken.kernel_lacks.iter().skip(known.into()) {
                 let reason = format!("emulation only: {reason}");
                 reasons.entry(reason).or_default().insert(entry.board);

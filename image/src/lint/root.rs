@@ -4,7 +4,7 @@
 use bootsel::manifest;
 
 use super::Fault;
-use super::updates::each;
+use super::revision::revisions;
 use crate::boards::root::Root;
 use crate::boards::subject::{Subject, value};
 use crate::slot::CMDLINE;
@@ -15,7 +15,19 @@ const INITS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
 /// Places for what init mounts.
 pub(super) fn directories(subject: &Subject<'_>) -> Vec<Fault> {
     let what = |lack: String| format!("{lack}: init mounts there, and every trial ends without");
-    each(subject, |root| root.lacks().into_iter().map(what).collect())
+    let mut faults = Vec::new();
+    for (_, id) in revisions(subject) {
+        let root = subject.root(&id);
+        let Ok(Some(root)) = root.as_ref() else { continue };
+        let files = subject.revision(&id);
+        let has = |name| matches!(files.as_ref(), Ok(Some(one)) if one.files.iter().any(|(file, _)| file == name));
+        let mut lacks = root.lacks();
+        // without firmware nothing is mounted there
+        lacks.retain(|what| has(manifest::FIRMWARE) || !what.contains("/lib/firmware"));
+        let at = format!("revision {id}, {}", manifest::ROOT);
+        faults.extend(lacks.into_iter().map(|lack| (at.clone(), what(lack))));
+    }
+    faults
 }
 
 /// The program that the boot ends in.

@@ -10,7 +10,7 @@ use crate::boards::subject::Subject;
 use crate::root::bootsel::KEYS;
 
 /// The root of each revision.
-pub(super) fn each(subject: &Subject<'_>, check: impl Fn(&Root) -> Vec<String>) -> Vec<Fault> {
+fn each(subject: &Subject<'_>, check: impl Fn(&Root) -> Vec<String>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (_, id) in super::revision::revisions(subject) {
         let root = subject.root(&id);

@@ -88,7 +88,7 @@ pub fn plan(
     progress: Progress,
 ) -> Result<Added> {
     let (program, machine) = program(section, kernels)?;
-    let mut wanted = mount_points();
+    let (mut wanted, _) = mount_points(root);
     wanted.push((PROGRAM.to_owned(), New::File(program, true)));
     let name = config.revision.key.as_deref().map(public_name);
     let keys = keys(section, name.as_deref().zip(own))?;

@@ -227,13 +227,18 @@ fn drivers_of_the_card() {
     let (name, release, early) = (RELEASES[4].0, RELEASES[4].1, RELEASES[4].2);
     let late = |i: &mut Image| i.drivers(release, &["vcio"], "sdhci-brcmstb");
     let boards = "cm5 cm5l pi5 pi5-d0 pi500 pi500+";
+    let on_card =
+        "emulation only: sdhci_brcmstb, the driver of the SD card, is not in the initramfs";
     let what = "sdhci_brcmstb, the driver of the SD card, is not in the initramfs of 6.12-16k: machines = ";
     check(late, &["medium-driver"], boards, what);
     check_clean(|i| {
         late(i);
         i.set_early(early, release, "kernel/drivers/sdhci-brcmstb.ko\n");
     });
-    // a kernel that passes no flag on is for emulation as before
+    // nor does it need that card
+    let other = |i: &mut Image| i.drivers(release, &["vcio", "nvme"], "sdhci-brcmstb");
+    check(other, &["emulation-only"], boards, on_card);
+    // a kernel that passes no flag on is for emulation, too
     let rules = ["medium-driver", "emulation-only"];
     check(
         |i| {

@@ -55,7 +55,7 @@ pub(super) fn squashfs(release: Release) -> Result<PathBuf> {
         let section = config::Root { squashfs: None, directory: None, tar, compression: None };
         let mut source = Source::of(&section).context("no archive")?;
         source.look()?;
-        let added = Added::plan(&source, mount_points())?;
+        let added = Added::plan(&source, mount_points(&source).0)?;
         let writer = Writer::Mksquashfs;
         let options = Options { codec: Codec::Zstd, level: squashfs::ZSTD_LEVEL, writer };
         mksquashfs::root(&source, &added, options, to).map(|_| ())

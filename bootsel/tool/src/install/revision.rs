@@ -153,7 +153,12 @@ impl Staged {
             gc::remove(&self.revisions, name)?;
             say(&format!("removed {name} of an earlier install"));
         }
-        gc::collect_layers(&self.root, &self.kept)?;
+        // what is left of others is in nobody's way
+        match gc::collect_layers(&self.root, &self.kept) {
+            Err(why) if gc::has_layer(&self.root, self.id.as_str()) => return Err(why),
+            Err(why) => say(&format!("warning: {why}")),
+            Ok(()) => {}
+        }
         fs::create_dir(&self.new).map_err(failed(format!("cannot create {}", self.new.display())))
     }
 
